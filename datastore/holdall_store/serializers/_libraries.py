@@ -1,0 +1,83 @@
+"""Libraries: by what name they are installed, which version is here, and what to say when one is missing."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from collections.abc import Mapping
+
+from holdall_store.errors import MissingDependencyError
+
+__all__ = ["add_version", "differences", "distribution", "install_command", "installed_version", "missing", "root_of"]
+
+_DISTRIBUTIONS = {
+    "Crypto": "pycryptodome",
+    "PIL": "pillow",
+    "attr": "attrs",
+    "bs4": "beautifulsoup4",
+    "cv2": "opencv-python",
+    "dateutil": "python-dateutil",
+    "dotenv": "python-dotenv",
+    "faiss": "faiss-cpu",
+    "fitz": "pymupdf",
+    "google": "protobuf",
+    "igraph": "python-igraph",
+    "imblearn": "imbalanced-learn",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "skopt": "scikit-optimize",
+    "umap": "umap-learn",
+    "yaml": "pyyaml",
+}
+
+
+def root_of(module: object) -> str:
+    """Return the top package of a dotted module name; an empty string where the name is no name."""
+    return module.partition(".")[0] if isinstance(module, str) else ""
+
+
+def distribution(library: str) -> str:
+    """Return the name under which a library is installed (``scikit-learn`` for ``sklearn``)."""
+    return _DISTRIBUTIONS.get(library, library)
+
+
+def install_command(library: str, version: str | None = None) -> str:
+    """Return the line that installs a library."""
+    return f"pip install {distribution(library)}" + (f"=={version}" if version else "")
+
+
+def installed_version(library: str) -> str | None:
+    """Return the version of a library that is here, without importing it; None where it cannot be told."""
+    version = getattr(sys.modules.get(library), "__version__", None)
+    if isinstance(version, str):
+        return version
+    try:
+        return importlib.metadata.version(distribution(library))
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        return None
+
+
+def add_version(libraries: dict[str, str], library: str) -> None:
+    """Note a library and its version, unless it comes with Python or has no version."""
+    if not library or library == "__main__" or library in libraries or library in sys.stdlib_module_names:
+        return
+    version = installed_version(library)
+    if version is not None:
+        libraries[library] = version
+
+
+def differences(libraries: Mapping[str, str]) -> list[str]:
+    """Return the libraries whose version here is not the one that was written with, as `name==version`."""
+    return [
+        f"{distribution(library)}=={version}"
+        for library, version in libraries.items()
+        if installed_version(library) not in (None, version)
+    ]
+
+
+def missing(library: str, version: str | None = None) -> MissingDependencyError:
+    """Return the error for an object whose library is not installed."""
+    saved = f"was saved with {distribution(library)} {version}" if version else f"needs {distribution(library)}"
+    return MissingDependencyError(
+        f"this object {saved}, which is not installed here: {install_command(library, version)}", name=library
+    )

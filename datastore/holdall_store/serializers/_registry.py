@@ -1,0 +1,76 @@
+"""Which serializer takes an object, and which one wrote a node; a library is imported only for what is its own."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.metadata
+import sys
+from collections.abc import Mapping
+
+from holdall_store.errors import FormatError, nearest
+from holdall_store.serializers._libraries import missing, root_of
+from holdall_store.serializers._protocol import Serializer
+
+__all__ = ["ENTRY_POINTS", "LIBRARIES", "find_for", "find_tag"]
+
+ENTRY_POINTS = "holdall.serializers"
+"""The group of entry points: the name is a library's top package, the value a tuple of its `Serializer` objects."""
+
+LIBRARIES: Mapping[str, str] = {
+    library: f"holdall_store.serializers.{module}"
+    for library, module in {
+        "holdall_store": "_files",
+        "numpy": "_numpy",
+        "pandas": "_pandas",
+        "polars": "_polars",
+        "pyarrow": "_arrow",
+        "scipy": "_scipy",
+        "torch": "_torch",
+    }.items()
+}
+"""Top package of a type → our module with its `SERIALIZERS`."""
+
+
+def find_for(obj: object) -> Serializer | None:
+    """Return the serializer of a library that can give `obj` back exactly, or None."""
+    library = root_of(type(obj).__module__)
+    if not library or library == "__main__" or library in sys.stdlib_module_names:
+        return None
+    return next((serializer for serializer in _of_library(library) if serializer.handles(obj)), None)
+
+
+def find_tag(tag: str, versions: Mapping[str, str]) -> Serializer:
+    """Return the serializer of a library that writes `tag`; `versions` are those that the object was written with."""
+    library = root_of(tag)
+    try:
+        serializers = _of_library(library)
+    except ImportError as error:
+        raise missing(root_of(error.name) or library, versions.get(root_of(error.name))) from error
+    tags = {serializer.tag: serializer for serializer in serializers}
+    if tag in tags:
+        return tags[tag]
+    if not tags:
+        raise FormatError(
+            f"nothing here knows how to decode {tag[:80]!r}: install what registers a serializer for {library[:40]!r} "
+            f"(entry point group {ENTRY_POINTS!r}), or a newer holdall"
+        )
+    raise FormatError(f"{tag[:80]!r} is not known here: upgrade holdall.{nearest(tag[:80], tags)}")
+
+
+@functools.cache
+def _of_library(library: str) -> tuple[Serializer, ...]:
+    """Return the serializers of one library: ours, or those of an entry point."""
+    if library in LIBRARIES:
+        serializers: tuple[Serializer, ...] = importlib.import_module(LIBRARIES[library]).SERIALIZERS
+        return serializers
+    return tuple(serializer for entry in _entry_points().get(library, ()) for serializer in entry.load())
+
+
+@functools.cache
+def _entry_points() -> dict[str, list[importlib.metadata.EntryPoint]]:
+    """Return the installed entry points by library; read once, for it looks at every installed distribution."""
+    found: dict[str, list[importlib.metadata.EntryPoint]] = {}
+    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        found.setdefault(entry.name, []).append(entry)
+    return found
