@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 __all__ = ["Buffer", "ObjectInfo", "Storage", "StorageTraits"]
 
@@ -37,12 +40,13 @@ class StorageTraits:
 class Storage(ABC):
     """Where objects live: a flat map from keys to bytes in which nothing is ever overwritten.
 
-    Keys are non-empty segments of printable characters joined by ``/``; no segment is ``.`` or ``..``, none begins
-    with ``.tmp-``, and a key is at most 900 bytes of UTF-8. No key is a folder of another. Every method may be called
-    from any thread, and from a child process after a fork. Nothing is cached: a method that returns tells what the
-    storage holds now. Errors are those of `holdall_store.errors` and nothing else: `ObjectNotFoundError`,
-    `AlreadyExistsError`, `AccessDeniedError`, and `StorageError` for all that the storage itself does wrong, each
-    naming the key. Implementations keep no reference to a buffer that they were given once the call has returned.
+    Keys are non-empty segments of printable characters joined by ``/``; no segment begins with a dot (so none is
+    ``..``, and ``.gitignore`` may lie beside the objects), and a key is at most 900 bytes of UTF-8: any other raises
+    `InvalidNameError` (`check_key` tells). No key is a folder of another. Every method may be called from any thread,
+    and from a child process after a fork. Nothing is cached: a method that returns tells what the storage holds now.
+    Errors are those of `holdall_store.errors` and nothing else: `ObjectNotFoundError`, `AlreadyExistsError`,
+    `AccessDeniedError`, and `StorageError` for all that the storage itself does wrong, each naming the key.
+    Implementations keep no reference to a buffer that they were given once the call has returned.
 
     A new implementation or wrapper passes `holdall_store.testing.StorageContract`.
     """
@@ -101,8 +105,8 @@ class Storage(ABC):
     def list_folders(self, prefix: str = "", after: str = "") -> Iterator[str]:
         """Yield the next segment, once each and sorted, of the keys with `prefix` that have a ``/`` after it.
 
-        `prefix` is ``""`` or ends with ``/``; `after` is a segment. Empty folders, where the storage has folders at
-        all, may be yielded or not.
+        The order is that in which `list` comes to them: as if each ended with ``/``. `prefix` is ``""`` or ends with
+        ``/``; `after` is a segment. Empty folders, where the storage has folders at all, may be yielded or not.
         """
 
     @abstractmethod

@@ -1,0 +1,67 @@
+"""From a URL to a storage."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from holdall_store.errors import InvalidNameError, nearest
+from holdall_store.storage._local import LocalStorage
+from holdall_store.storage._memory import MemoryStorage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from holdall_store.storage._contract import Storage
+
+__all__ = ["open_storage"]
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://")
+
+
+def open_storage(url: str | os.PathLike[str]) -> Storage:
+    """Open the storage at `url`: a path, or ``file://…``, or ``memory://name``, which is one for each name in a process.
+
+    Nothing is made, and nothing is looked for: a folder that is not there is an empty storage.
+    """
+    text = os.fspath(url)
+    match = _SCHEME.match(text)
+    if not text or "\0" in text:
+        raise InvalidNameError(
+            f"{text!r:.80} is no place for a store. Give a path or a URL, such as .holdall or s3://bucket/prefix."
+        )
+    if match is None or not isinstance(url, str):
+        return LocalStorage(os.path.expanduser(text))
+    scheme = match[1].lower()
+    opener = _SCHEMES.get(scheme)
+    if opener is None:
+        understood = ", ".join(f"{known}://" for known in sorted(_SCHEMES))
+        raise InvalidNameError(
+            f"No storage is known for {scheme}:// URLs; understood are plain paths and {understood}."
+            f"{nearest(scheme, _SCHEMES)}"
+        )
+    return opener(text)
+
+
+def _open_file(url: str) -> Storage:
+    parts = urlsplit(url)
+    if parts.netloc not in ("", "localhost") or not parts.path or parts.query or parts.fragment:
+        raise InvalidNameError(f"{url!r:.200} names no folder here: write file:///absolute/path, or the path alone.")
+    return LocalStorage(unquote(parts.path))
+
+
+_memories: dict[str, MemoryStorage] = {}
+_memories_lock = threading.Lock()
+
+
+def _open_memory(url: str) -> Storage:
+    name = url.partition("://")[2]
+    with _memories_lock:
+        return _memories.setdefault(name, MemoryStorage(name))
+
+
+_SCHEMES: dict[str, Callable[[str], Storage]] = {"file": _open_file, "memory": _open_memory}
+"""Openers by scheme. One that needs a library imports it when it is called."""
