@@ -1,0 +1,102 @@
+"""Small and large buffers of a node, and what guards the reading of nodes that may come from an attacker."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from holdall_store.errors import HoldallError
+from holdall_store.serializers._nodes import INLINE_BYTES, malformed, member
+from holdall_store.serializers._protocol import Decoder, Encoder, Node
+
+__all__ = ["MAX_ITEMS", "Array", "get", "has", "mapping", "numbers_in", "packed", "put", "reading", "typed"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+MAX_ITEMS = 2**48
+"""The most items that a node may speak of: products of it with an item's size stay within what numpy can count."""
+
+
+@contextmanager
+def reading(node: Node) -> Iterator[None]:
+    """Turn what a library says about impossible members or buffers into a `FormatError`."""
+    try:
+        yield
+    except HoldallError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, NotImplementedError, RecursionError) as error:
+        raise malformed(node, f"{type(error).__name__}: {error}") from error
+    except (OSError, TypeError, ValueError) as error:
+        raise malformed(node, str(error)) from error
+
+
+def mapping(node: Any, key: str) -> dict[str, Any]:
+    """Return a member that must be an object."""
+    value = member(node, key)
+    if not isinstance(value, dict):
+        raise malformed(node, f"{key!r} is not an object")
+    return value
+
+
+def put(buffers: dict[str, Any], key: str, array: Array, encoder: Encoder, *, dense: bool = False) -> None:
+    """Add the bytes of a contiguous array to a node's ``buffers``: a number, or the bytes themselves if they are few."""
+    data = array.reshape(-1).view(np.uint8)
+    if data.size <= INLINE_BYTES:
+        buffers[key] = base64.b64encode(data.data).decode("ascii")
+    else:
+        buffers[key] = encoder.buffer(data, item_bytes=max(array.itemsize, 1), dense=dense)
+
+
+def has(node: Any, key: str) -> bool:
+    """Tell whether a node has such a buffer."""
+    return key in mapping(node, "buffers")
+
+
+def get(node: Any, key: str, decoder: Decoder, size: int | None = None) -> memoryview:
+    """Return the buffer under `key`, which holds `size` bytes; it is writable and the caller's own."""
+    stored = member(mapping(node, "buffers"), key)
+    if isinstance(stored, str):
+        try:
+            view = memoryview(bytearray(base64.b64decode(stored, validate=True)))
+        except (binascii.Error, ValueError) as error:
+            raise malformed(node, f"{key!r} is not base64 ({error})") from None
+    elif type(stored) is int and stored >= 0:
+        view = decoder.buffer(stored)
+    else:
+        raise malformed(node, f"{key!r} is neither the number of a buffer nor base64")
+    if size is not None and view.nbytes != size:
+        raise malformed(node, f"its buffer {key!r} holds {view.nbytes} bytes instead of {size}")
+    return view
+
+
+def typed(view: memoryview, dtype: Any) -> Array:
+    """Return a buffer as an aligned array: the buffer itself where that is possible."""
+    array: Array = np.frombuffer(view, dtype=dtype)
+    return array if array.flags.aligned else array.copy()
+
+
+def packed(mask: Array) -> Array:
+    """Return booleans as a bitmap, the first in the lowest bit."""
+    return np.packbits(mask, bitorder="little")
+
+
+def numbers_in(node: Node) -> list[int]:
+    """Return the numbers of the buffers that a node names, save those of parts that have a serializer of their own."""
+    return list(dict.fromkeys(_numbers_in(node)))
+
+
+def _numbers_in(node: Node) -> Iterator[int]:
+    if isinstance(node, list):
+        for part in node:
+            yield from _numbers_in(part)
+    elif isinstance(node, dict):
+        for key, part in node.items():
+            if key == "buffers" and isinstance(part, dict):
+                yield from (number for number in part.values() if type(number) is int and number >= 0)
+            elif not (isinstance(part, dict) and "$" in part):
+                yield from _numbers_in(part)

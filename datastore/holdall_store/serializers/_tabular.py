@@ -1,0 +1,44 @@
+"""What the serializers of tables share: columns that can be loaded alone."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from holdall_store.errors import NotFoundError, nearest
+from holdall_store.serializers._protocol import Decoder, Node, Serializer
+
+__all__ = ["TabularSerializer", "positions_of", "unknown_column"]
+
+_LISTED_COLUMNS = 20
+"""How many columns an error lists: as many as a person reads."""
+
+
+class TabularSerializer(Serializer):
+    """A serializer of objects with columns that can be loaded alone."""
+
+    @abstractmethod
+    def decode_columns(self, node: dict[str, Node], decoder: Decoder, columns: Sequence[Any]) -> Any:
+        """Return the object with `columns` alone, in that order, and fetch only their buffers (and the row index)."""
+
+
+def positions_of(columns: Sequence[Any], known: Sequence[str]) -> list[int]:
+    """Return where each column stands; every place of a name that occurs more than once."""
+    places: dict[Any, list[int]] = {}
+    for position, name in enumerate(known):
+        places.setdefault(name, []).append(position)
+    found: list[int] = []
+    for wanted in columns:
+        if not isinstance(wanted, str) or wanted not in places:
+            raise unknown_column(wanted, known)
+        found += places[wanted]
+    return found
+
+
+def unknown_column(wanted: object, known: Sequence[object]) -> NotFoundError:
+    """Return the error for a column that is not there."""
+    listed = ", ".join(repr(label) for label in known[:_LISTED_COLUMNS])
+    more = f", … ({len(known)} in all)" if len(known) > _LISTED_COLUMNS else ""
+    hint = nearest(wanted, [label for label in known if isinstance(label, str)]) if isinstance(wanted, str) else ""
+    return NotFoundError(f"no column {wanted!r} in this table.{hint} Its columns: {listed or 'none'}{more}")
