@@ -1,0 +1,91 @@
+"""Settings, and the one function that reads the environment."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from holdall_store.errors import InvalidNameError
+
+__all__ = ["Settings", "read_settings"]
+
+Compression = Literal["auto", "small", "none"]
+
+CACHE_BYTES_DEFAULT: Final = 10 << 30
+"""Ten gigabytes of extracted files is what fits on a laptop unnoticed."""
+
+_TRUE: Final = frozenset(("1", "true", "yes", "on"))
+_FALSE: Final = frozenset(("0", "false", "no", "off", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What can be set from outside. Every field has a default that just works.
+
+    ``store`` and ``namespace`` are ``None`` where nothing was said. ``home`` holds all that holdall writes outside its
+    stores. ``compression`` is ``auto`` (what a store's storage makes worthwhile), ``small`` (every byte saved counts) or
+    ``none``. ``trust`` allows loading of pickles from any store.
+    """
+
+    store: str | None = None
+    namespace: str | None = None
+    user: str | None = None
+    home: Path | None = None
+    cache_bytes: int = CACHE_BYTES_DEFAULT
+    compression: Compression = "auto"
+    trust: bool = False
+
+    def cache_folder(self) -> Path:
+        """Return the folder of caches: all of it may be deleted at any time."""
+        if self.home is not None:
+            return self.home / "cache"
+        import platformdirs
+
+        return Path(platformdirs.user_cache_dir("holdall", appauthor=False))
+
+
+def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings that the environment gives (``HOLDALL_STORE``, ``_NAMESPACE``, ``_USER``, ``_HOME``,
+    ``_CACHE_SIZE``, ``_COMPRESSION``, ``_TRUST``).
+
+    An empty variable counts as not set. Raises `InvalidNameError`, with the variable's name, for a value that means
+    nothing.
+    """
+    env = os.environ if environ is None else environ
+    home = env.get("HOLDALL_HOME")
+    return Settings(
+        store=env.get("HOLDALL_STORE") or None,
+        namespace=env.get("HOLDALL_NAMESPACE") or None,
+        user=env.get("HOLDALL_USER") or None,
+        home=Path(home).expanduser().absolute() if home else None,
+        cache_bytes=_parse_size(env.get("HOLDALL_CACHE_SIZE"), "HOLDALL_CACHE_SIZE"),
+        compression=_parse_compression(env.get("HOLDALL_COMPRESSION")),
+        trust=_parse_flag(env.get("HOLDALL_TRUST", ""), "HOLDALL_TRUST"),
+    )
+
+
+def _parse_flag(text: str, variable: str) -> bool:
+    value = text.strip().lower()
+    if value not in _TRUE | _FALSE:
+        raise InvalidNameError(f"{variable}={text!r} is neither yes nor no: write 1 or 0.")
+    return value in _TRUE
+
+
+def _parse_size(text: str | None, variable: str) -> int:
+    if not text:
+        return CACHE_BYTES_DEFAULT
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)i?b?\s*", text.lower())
+    if not match:
+        raise InvalidNameError(f"{variable}={text!r} is no size: write bytes, or 500MB, or 10GB.")
+    return int(float(match[1]) * 1024 ** " kmgt".index(match[2] or " "))
+
+
+def _parse_compression(text: str | None) -> Compression:
+    value = (text or "auto").strip().lower()
+    if value == "auto" or value == "small" or value == "none":
+        return value
+    raise InvalidNameError(f"HOLDALL_COMPRESSION={text!r} is not understood: write auto, small or none.")

@@ -1,0 +1,109 @@
+"""Every key that holdall writes, and the ids in them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+
+from holdall_store.errors import FormatError, InvalidNameError
+from holdall_store.format._names import escape_name
+
+__all__ = [
+    "ALIASES_PREFIX",
+    "GC_PREFIX",
+    "PACKS_PREFIX",
+    "RUNS_PREFIX",
+    "STORE_KEY",
+    "alias_prefix",
+    "flow_prefix",
+    "make_run_id",
+    "namespace_prefix",
+    "pack_key",
+    "run_prefix",
+    "run_segment",
+    "segment_run_id",
+    "slot_key",
+    "slot_number",
+]
+
+STORE_KEY = "holdall.json"
+PACKS_PREFIX = "packs/"
+RUNS_PREFIX = "runs/"
+GC_PREFIX = "gc/"
+ALIASES_PREFIX = "aliases/"
+
+SLOT_DIGITS = 8
+"""Slots sort as text, so all have one width; a log of 10^8 records would have to be compacted long before."""
+
+_RUN_ID = re.compile(r"([0-9]{8})T([0-9]{12})-([a-z2-7]{6})")
+_RUN_SEGMENT = re.compile(r"([0-9]{8})t([0-9]{12})-([a-z2-7]{6})")
+_SLOT = re.compile(r"[0-9]{8}")
+_COMPLEMENT = str.maketrans("0123456789", "9876543210")
+
+
+def make_run_id(moment: dt.datetime, randomness: str) -> str:
+    """Return a run id: the UTC time to the microsecond, a hyphen and six characters of base 32."""
+    utc = moment.astimezone(dt.UTC)
+    run_id = f"{utc:%Y%m%dT%H%M%S}{utc.microsecond:06d}-{randomness}"
+    run_segment(run_id)
+    return run_id
+
+
+def run_segment(run_id: str) -> str:
+    """Return the segment of a key for `run_id`: its nine's complement, so that a listing yields newest runs first."""
+    match = _RUN_ID.fullmatch(run_id)
+    if not match:
+        raise InvalidNameError(f"{run_id!r:.80} is no run id; they look like 20261123T081402123456-k3f9qa.")
+    day, time, randomness = match.groups()
+    return f"{day.translate(_COMPLEMENT)}t{time.translate(_COMPLEMENT)}-{randomness}"
+
+
+def segment_run_id(segment: str) -> str:
+    """Return the run id of which `run_segment` made `segment`."""
+    match = _RUN_SEGMENT.fullmatch(segment)
+    if not match:
+        raise FormatError(f"{segment!r:.80} is no run of holdall's.")
+    day, time, randomness = match.groups()
+    return f"{day.translate(_COMPLEMENT)}T{time.translate(_COMPLEMENT)}-{randomness}"
+
+
+def namespace_prefix(namespace: str) -> str:
+    """Return the prefix of everything that the runs of `namespace` wrote."""
+    return f"{RUNS_PREFIX}{escape_name(namespace)}/"
+
+
+def flow_prefix(namespace: str, flow: str) -> str:
+    """Return the prefix of all runs of `flow`."""
+    return f"{namespace_prefix(namespace)}{escape_name(flow)}/"
+
+
+def run_prefix(namespace: str, flow: str, run_id: str) -> str:
+    """Return the prefix of the log of a run."""
+    return f"{flow_prefix(namespace, flow)}{run_segment(run_id)}/"
+
+
+def alias_prefix(namespace: str, flow: str, alias: str) -> str:
+    """Return the prefix of the log of an alias."""
+    return f"{ALIASES_PREFIX}{escape_name(namespace)}/{escape_name(flow)}/{escape_name(alias)}/"
+
+
+def slot_key(prefix: str, number: int) -> str:
+    """Return the key of slot `number` of the log at `prefix`."""
+    if not 0 <= number < 10**SLOT_DIGITS:
+        raise FormatError(f"The log {prefix} is full: slot {number} cannot be.")
+    return f"{prefix}{number:0{SLOT_DIGITS}d}"
+
+
+def slot_number(key: str) -> int:
+    """Return the number of the slot at `key`."""
+    name = key.rpartition("/")[2]
+    if not _SLOT.fullmatch(name):
+        raise FormatError(f"{key!r:.200} is no slot of a log.")
+    return int(name)
+
+
+def pack_key(name: str) -> str:
+    """Return the key of the pack called `name` (``<writer>-<number>``)."""
+    if not re.fullmatch(r"[a-z2-7]{16}-[0-9]{1,8}", name):
+        raise FormatError(f"{name!r:.80} is no name of a pack.")
+    return PACKS_PREFIX + name

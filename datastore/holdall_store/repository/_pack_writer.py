@@ -1,0 +1,251 @@
+"""Buffers go into packs: what the store holds already is referred to, the rest is stored once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Final
+
+from blake3 import blake3
+
+from holdall_store.errors import AlreadyExistsError, ConflictError, ObjectNotFoundError, StorageError
+from holdall_store.format import (
+    ALIGNMENT,
+    CODEC_RAW,
+    HEADER,
+    Entry,
+    Footer,
+    PackRef,
+    PackTable,
+    build_tail,
+    pack_key,
+    parse_footer,
+)
+from holdall_store.repository._chunking import Chunk, chunk_piece, cut_into_pieces
+from holdall_store.repository._index import ChunkIndex, read_table
+from holdall_store.repository._log import answer_was_lost
+from holdall_store.serializers import BufferSource
+from holdall_store.storage import Storage
+from holdall_store.transfer import THREADS, run_ordered
+
+__all__ = ["PackWriter", "Placed", "Span", "Written"]
+
+INFLIGHT_BYTES_MAX: Final = 32 << 20
+"""Compressed chunks and bytes read from files that wait to be written; arrays in memory are only referred to."""
+
+THREADED_BYTES_MIN: Final = 2 << 20
+"""Starting threads costs about as much as chunking and hashing this much."""
+
+SESSION_CHUNKS_MAX: Final = 500_000
+"""Chunks of this session kept in memory (about 150 MB at the very most); the index remembers them all."""
+
+Span = tuple[str, int, int]
+"""(name of a pack, first chunk, count of chunks)."""
+
+
+@dataclass(slots=True)
+class Placed:
+    """Where a buffer lies now."""
+
+    spans: list[Span] = field(default_factory=list)
+    new_bytes: int = 0
+    """What it added to packs."""
+    hasher: blake3 = field(default_factory=blake3)
+
+    @property
+    def digest(self) -> bytes:
+        """BLAKE3 of the digests of its chunks."""
+        return self.hasher.digest()
+
+    def append(self, pack: str, number: int, digest: bytes) -> None:
+        """Note one more chunk; chunks that follow each other in a pack make one span."""
+        self.hasher.update(digest)
+        if self.spans and self.spans[-1][0] == pack and self.spans[-1][1] + self.spans[-1][2] == number:
+            self.spans[-1] = (pack, self.spans[-1][1], self.spans[-1][2] + 1)
+        else:
+            self.spans.append((pack, number, 1))
+
+
+@dataclass(slots=True)
+class Written:
+    """Where the buffers of a save lie now."""
+
+    places: list[Placed]
+    refs: dict[str, PackRef] = field(default_factory=dict)
+    """Every pack that the spans name."""
+
+
+class PackWriter:
+    """Writes the packs of one writer, one save after the other; not to be used by two threads at once.
+
+    It finds chunks that it wrote itself, and those of `index`. Packs are called ``<writer>-<number>``: `writer` is
+    random, so no name is ever used twice.
+    """
+
+    def __init__(self, storage: Storage, writer: str, index: ChunkIndex, ratio_max: float) -> None:
+        self._storage = storage
+        self._writer = writer
+        self._index = index
+        self._ratio_max = ratio_max
+        self._count = 0
+        self._session: dict[bytes, tuple[str, int]] = {}
+        self._refs: dict[str, PackRef] = {}
+        self._open: _OpenPack | None = None
+
+    def write(self, sources: Sequence[BufferSource]) -> Written:
+        """Store `sources` and return where their bytes lie; when this returns, the packs are durable.
+
+        On failure nothing is visible that was not before, but for packs that are whole and that no record names.
+        """
+        written = Written([Placed() for _ in sources])
+        total = sum(source.size for source in sources)
+        threads = THREADS if total >= THREADED_BYTES_MIN else 1
+        pieces = cut_into_pieces(sources, max(total // (4 * threads), THREADED_BYTES_MIN))
+        chunks = run_ordered(
+            pieces,
+            lambda piece: chunk_piece(piece, self, self._ratio_max),
+            bytes_max=INFLIGHT_BYTES_MAX,
+            threads=threads,
+        )
+        with closing(chunks):  # type: ignore[type-var]
+            waiting = self._next_new(chunks, written)
+            while waiting is not None:
+                waiting = self._write_pack(waiting, chunks, written)
+        for name in {name for place in written.places for name, _, _ in place.spans}:
+            written.refs[name] = self._refs[name]
+        return written
+
+    def find(self, digest: bytes) -> tuple[str, int] | None:
+        """Return where a chunk lies already."""
+        place = self._session.get(digest) or self._index.find(digest)
+        if place is not None and place[0] not in self._refs:
+            found = self._index.table(place[0])
+            if found is not None:
+                self._refs[place[0]] = found[1]
+        return place
+
+    def table(self, pack: str) -> PackTable | Sequence[Entry] | None:
+        """Return the chunks of a pack in their order."""
+        current = self._open
+        if current is not None and current.name == pack:
+            return current.entries
+        found = self._index.table(pack)
+        return found[0] if found else None
+
+    def exclude(self, packs: frozenset[str]) -> None:
+        """Refer to none of these packs any more."""
+        self._index.forget(packs)
+        self._session = {digest: place for digest, place in self._session.items() if place[0] not in packs}
+
+    def _next_new(self, chunks: Iterator[Chunk], written: Written) -> Chunk | None:
+        """Note the chunks that are stored already; return the next one that is not."""
+        for chunk in chunks:
+            place = chunk.known or self._session.get(chunk.entry.digest)
+            if place is None:
+                return chunk
+            written.places[chunk.buffer].append(*place, chunk.entry.digest)
+        return None
+
+    def _write_pack(self, chunk: Chunk, chunks: Iterator[Chunk], written: Written) -> Chunk | None:
+        """Write one pack that begins with `chunk`; return the chunk that the next one begins with, if any."""
+        self._count += 1
+        pack = self._open = _OpenPack(f"{self._writer}-{self._count}")
+        waiting: Chunk | None = chunk
+        traits = self._storage.traits
+
+        def parts() -> Iterator[bytes | memoryview]:
+            nonlocal waiting
+            yield HEADER
+            while waiting is not None:
+                # Where packs can be mapped, a buffer stays in one piece, however long it is.
+                whole = traits.mappable and waiting.position > 0
+                if not whole and pack.entries and pack.offset + len(waiting.data or b"") > traits.pack_bytes:
+                    break
+                before = pack.offset
+                yield from pack.add(waiting)
+                self._session[waiting.entry.digest] = pack.name, len(pack.entries) - 1
+                placed = written.places[waiting.buffer]
+                placed.append(pack.name, len(pack.entries) - 1, waiting.entry.digest)
+                placed.new_bytes += pack.offset - before
+                waiting = self._next_new(chunks, written)
+            yield from pack.close()
+
+        try:
+            self._create(pack, parts())
+        except BaseException:
+            self._session = {digest: place for digest, place in self._session.items() if place[0] != pack.name}
+            raise
+        finally:
+            self._open = None
+        self._refs[pack.name] = pack.ref()
+        self._index.add(pack.name, pack.table(), pack.ref())
+        if len(self._session) > SESSION_CHUNKS_MAX:
+            self._session.clear()
+        return waiting
+
+    def _create(self, pack: _OpenPack, parts: Iterator[bytes | memoryview]) -> None:
+        key = pack_key(pack.name)
+        try:
+            self._storage.create(key, parts)
+        except AlreadyExistsError:
+            if not self._is_ours(pack):
+                raise ConflictError(f"{key} exists already, with other content. Its name should be unique.") from None
+        except StorageError as error:
+            if not answer_was_lost(error) or not self._is_ours(pack):
+                raise
+
+    def _is_ours(self, pack: _OpenPack) -> bool:
+        """Tell whether the pack was created after all, though the answer was lost."""
+        if pack.footer is None:
+            return False
+        try:
+            size = self._storage.head(pack_key(pack.name)).size
+        except ObjectNotFoundError:
+            return False
+        _, ref = read_table(self._storage, pack.name, size)
+        return ref == pack.ref()
+
+
+class _OpenPack:
+    """A pack that is being written."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.entries: list[Entry] = []
+        self.offset = len(HEADER)
+        self.footer: Footer | None = None
+        self._table = b""
+        self._last: tuple[int, int] | None = None
+
+    def add(self, chunk: Chunk) -> Iterator[bytes | memoryview]:
+        """Yield the bytes that `chunk` adds."""
+        data = chunk.data if chunk.data is not None else b""
+        # Raw chunks of one buffer that follow each other stay together, so that an array can be mapped in one piece.
+        follows = self._last == (chunk.buffer, chunk.position)
+        if chunk.entry.codec == CODEC_RAW and not follows and self.offset % ALIGNMENT:
+            padding = ALIGNMENT - self.offset % ALIGNMENT
+            yield bytes(padding)
+            self.offset += padding
+        self.entries.append(chunk.entry._replace(offset=self.offset))
+        raw_end = chunk.position + chunk.entry.raw_bytes
+        self._last = (chunk.buffer, raw_end) if chunk.entry.codec == CODEC_RAW else None
+        self.offset += len(data)
+        yield data
+
+    def close(self) -> Iterator[bytes]:
+        """Yield the table and the footer."""
+        self._table, tail = build_tail(self.entries, self.offset)
+        self.footer = parse_footer(tail, self.offset + len(self._table) + len(tail))
+        yield self._table
+        yield tail
+
+    def table(self) -> PackTable:
+        """Return the table of the closed pack."""
+        return PackTable(self._table, self.offset)
+
+    def ref(self) -> PackRef:
+        """Return how a record refers to the closed pack."""
+        if self.footer is None:
+            raise ConflictError(f"Pack {self.name} was not closed.")
+        return PackRef(self.name, self.footer.table_offset, self.footer.entries, self.footer.table_digest.hex())

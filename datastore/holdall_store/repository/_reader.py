@@ -1,0 +1,269 @@
+"""Buffers come back from packs: located by their records, fetched, decompressed, verified."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import mmap
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from blake3 import blake3
+
+from holdall_store.errors import IntegrityError, ObjectNotFoundError
+from holdall_store.format import (
+    ALIGNMENT,
+    CODEC_RAW,
+    BufferRef,
+    Entry,
+    Footer,
+    PackRef,
+    PackTable,
+    decompress,
+    pack_key,
+)
+from holdall_store.storage import Storage
+from holdall_store.transfer import THREADS, run_all
+
+__all__ = ["BufferReader"]
+
+TABLES_KEPT: Final = 256
+"""Tables of packs kept parsed: 50 KiB each on the average."""
+
+JOB_BYTES: Final = 4 << 20
+"""What one thread fetches and verifies at a time."""
+
+GAP_BYTES: Final = 64 << 10
+"""Reading over a smaller gap costs less than another request."""
+
+THREADED_BYTES_MIN: Final = 1 << 20
+"""Below this, handing work to threads costs more than the work."""
+
+CHUNK_BYTES_MEAN_MIN: Final = 256
+"""Writers cut chunks of at least 16 KiB, but for tails. A record with far shorter ones is made to waste memory."""
+
+
+class _Place(NamedTuple):
+    """One chunk of a buffer: what the table says, and where it goes."""
+
+    entry: Entry
+    position: int
+
+
+class _Job(NamedTuple):
+    """Chunks that lie next to each other in a pack, for one thread."""
+
+    pack: str
+    places: list[_Place]
+    target: memoryview
+    in_place: bool
+    """`target` is a map of the pack itself: there is nothing to copy, only to verify."""
+
+
+class BufferReader:
+    """Reads buffers from the packs of one storage; safe to use from several threads."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._tables: OrderedDict[tuple[str, str], PackTable] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def read(
+        self, refs: Sequence[BufferRef], packs: Sequence[PackRef], *, verify: bool = True
+    ) -> list[memoryview]:
+        """Return the buffers that `refs` describe: each writable and the caller's own.
+
+        Where the storage can be mapped and a buffer lies there in one raw piece, it is a private copy-on-write map.
+        Every chunk is checked against its BLAKE3 unless `verify` is false. Raises `IntegrityError` naming the pack and
+        the place where bytes are not what was written, `ObjectNotFoundError` where a pack is gone.
+        """
+        maps: dict[str, memoryview | None] = {}
+        jobs: list[_Job] = []
+        buffers = [self._plan(ref, packs, maps, jobs) for ref in refs]
+        if not verify:
+            jobs = [job for job in jobs if not job.in_place]
+        small = sum(place.entry.raw_bytes for job in jobs for place in job.places) < THREADED_BYTES_MIN
+        run_all(jobs, lambda job: self._run(job, maps, verify), threads=1 if small else THREADS)
+        return buffers
+
+    def read_range(
+        self, ref: BufferRef, packs: Sequence[PackRef], start: int, length: int, *, verify: bool = True
+    ) -> memoryview:
+        """Return `length` bytes of a buffer from `start` on; only the chunks that hold them are fetched."""
+        if start < 0 or length < 0 or start + length > ref.bytes:
+            raise ValueError(f"Bytes {start} to {start + length} are asked of a buffer of {ref.bytes}.")
+        if not ref.spans:
+            return _inline(ref)[start : start + length]
+        located = self._locate(ref, packs)
+        first = last = None
+        chosen: list[tuple[str, Entry]] = []
+        position = 0
+        for pack, entry in located:
+            if position < start + length and position + entry.raw_bytes > start:
+                first = position if first is None else first
+                chosen.append((pack, entry))
+                last = position + entry.raw_bytes
+            position += entry.raw_bytes
+        if first is None or last is None:
+            return memoryview(bytearray())
+        target = _allocate(last - first)
+        jobs = _jobs(chosen, target)
+        maps: dict[str, memoryview | None] = {}
+        run_all(jobs, lambda job: self._run(job, maps, verify), threads=1 if len(target) < THREADED_BYTES_MIN else THREADS)
+        return target[start - first : start - first + length]
+
+    def _plan(
+        self, ref: BufferRef, packs: Sequence[PackRef], maps: dict[str, memoryview | None], jobs: list[_Job]
+    ) -> memoryview:
+        """Return the memory of a buffer, and add the work that fills and verifies it to `jobs`."""
+        if not ref.spans:
+            return _inline(ref)
+        located = self._locate(ref, packs)
+        start = _one_raw_piece(located)
+        if start is not None:
+            pack = located[0][0]
+            whole = self._map(pack, maps)
+            if whole is not None:
+                target = whole[start : start + ref.bytes]
+                if len(target) != ref.bytes:
+                    raise IntegrityError(f"{pack_key(pack)} is cut off at {len(whole)} bytes.")
+                jobs.extend(job._replace(in_place=True) for job in _jobs(located, target))
+                return target
+        target = _allocate(ref.bytes)
+        jobs.extend(_jobs(located, target))
+        return target
+
+    def _locate(self, ref: BufferRef, packs: Sequence[PackRef]) -> list[tuple[str, Entry]]:
+        """Return the chunks of a buffer with the packs that hold them."""
+        located: list[tuple[str, Entry]] = []
+        chunks_max = ref.bytes // CHUNK_BYTES_MEAN_MIN + 16
+        total = 0
+        for number, first, count in ref.spans:
+            if not 0 <= number < len(packs):
+                raise IntegrityError(f"A record refers to its pack {number}, but lists {len(packs)}.")
+            if len(located) + count > chunks_max:
+                raise IntegrityError(f"A record gives a buffer of {ref.bytes} bytes more than {chunks_max} chunks.")
+            entries = self._table(packs[number]).span(first, count)
+            located.extend((packs[number].name, entry) for entry in entries)
+            total += sum(entry.raw_bytes for entry in entries)
+        if total != ref.bytes:
+            raise IntegrityError(f"A record gives a buffer {ref.bytes} bytes, but its chunks have {total}.")
+        return located
+
+    def _table(self, ref: PackRef) -> PackTable:
+        """Return the table that a record means: its hash is in the record."""
+        with self._lock:
+            table = self._tables.get((ref.name, ref.table))
+            if table is not None:
+                self._tables.move_to_end((ref.name, ref.table))
+                return table
+        try:
+            footer = Footer(ref.table_offset, ref.entries, bytes.fromhex(ref.table))
+        except ValueError:
+            raise IntegrityError(f"A record refers to pack {ref.name} by what is no hash.") from None
+        key = pack_key(ref.name)
+        try:
+            table = PackTable.parse(self._storage.get(key, footer.table_offset, footer.table_bytes), footer)
+        except ObjectNotFoundError as error:
+            raise ObjectNotFoundError(f"{error} A record refers to it: its bytes are lost, or the store was copied in part.") from None
+        except IntegrityError as error:
+            raise IntegrityError(f"{key}, bytes {ref.table_offset} on: {error}") from None
+        with self._lock:
+            self._tables[ref.name, ref.table] = table
+            if len(self._tables) > TABLES_KEPT:
+                self._tables.popitem(last=False)
+        return table
+
+    def _map(self, pack: str, maps: dict[str, memoryview | None]) -> memoryview | None:
+        if pack not in maps:
+            maps[pack] = self._storage.map(pack_key(pack)) if self._storage.traits.mappable else None
+        return maps[pack]
+
+    def _run(self, job: _Job, maps: dict[str, memoryview | None], verify: bool) -> None:
+        """Fetch the chunks of a job, put them where they belong, and verify them."""
+        if job.in_place:
+            for entry, position in job.places:
+                _check(job.target[position : position + entry.raw_bytes], entry, job.pack)
+            return
+        start = job.places[0].entry.offset
+        end = max(place.entry.offset + place.entry.stored_bytes for place in job.places)
+        stored = self._storage.get(pack_key(job.pack), start, end - start)
+        for entry, position in job.places:
+            piece = stored[entry.offset - start : entry.offset - start + entry.stored_bytes]
+            try:
+                raw = decompress(piece, entry.codec, entry.stride, entry.raw_bytes)
+            except IntegrityError as error:
+                raise _damaged(entry, job.pack, str(error)) from None
+            if verify:
+                _check(raw, entry, job.pack)
+            job.target[position : position + entry.raw_bytes] = raw
+
+
+def _jobs(located: Sequence[tuple[str, Entry]], target: memoryview) -> list[_Job]:
+    """Part the chunks of a buffer into jobs: neighbours in a pack go together, up to 4 MiB."""
+    jobs: list[_Job] = []
+    position = size = 0
+    previous: tuple[str, int] | None = None
+    for pack, entry in located:
+        near = previous is not None and previous[0] == pack and 0 <= entry.offset - previous[1] <= GAP_BYTES
+        if not near or size + entry.stored_bytes > JOB_BYTES:
+            jobs.append(_Job(pack, [], target, in_place=False))
+            size = 0
+        jobs[-1].places.append(_Place(entry, position))
+        size += entry.stored_bytes
+        position += entry.raw_bytes
+        previous = pack, entry.offset + entry.stored_bytes
+    return jobs
+
+
+def _one_raw_piece(located: Sequence[tuple[str, Entry]]) -> int | None:
+    """Return where a buffer lies in its pack, if it lies there whole, raw and aligned."""
+    if not located:
+        return None
+    pack, first = located[0]
+    if first.offset % ALIGNMENT:
+        return None
+    expected = first.offset
+    for name, entry in located:
+        if name != pack or entry.codec != CODEC_RAW or entry.offset != expected or entry.stored_bytes != entry.raw_bytes:
+            return None
+        expected += entry.raw_bytes
+    return first.offset
+
+
+def _check(raw: bytes | memoryview, entry: Entry, pack: str) -> None:
+    if blake3(raw).digest() != entry.digest:
+        raise _damaged(entry, pack, "it does not match its hash.")
+
+
+def _damaged(entry: Entry, pack: str, why: str) -> IntegrityError:
+    return IntegrityError(
+        f"A chunk is damaged in {pack_key(pack)}, bytes {entry.offset} to {entry.offset + entry.stored_bytes}: {why}"
+    )
+
+
+def _allocate(size: int) -> memoryview:
+    """Return writable memory. A large one is mapped, not zeroed: its pages come into being when they are written.
+
+    More than the machine has is refused: chunks that unpack to a thousand times their size can claim any amount.
+    """
+    if size > _memory_bytes():
+        raise MemoryError(f"A buffer of {size} bytes cannot be loaded: this machine has {_memory_bytes()} bytes of memory.")
+    return memoryview(mmap.mmap(-1, size) if size >= THREADED_BYTES_MIN else bytearray(size))
+
+
+def _memory_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _inline(ref: BufferRef) -> memoryview:
+    try:
+        raw = base64.b64decode(ref.inline, validate=True)
+    except (binascii.Error, ValueError):
+        raise IntegrityError("A record holds a buffer that is no base64.") from None
+    if len(raw) != ref.bytes:
+        raise IntegrityError(f"A record holds {len(raw)} bytes of a buffer of {ref.bytes}.")
+    return memoryview(bytearray(raw))

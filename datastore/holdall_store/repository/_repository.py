@@ -1,0 +1,193 @@
+"""A store: the parts put together, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from holdall_store.config import Settings, read_settings
+from holdall_store.errors import (
+    AlreadyExistsError,
+    IntegrityError,
+    ObjectNotFoundError,
+    StorageError,
+    StoreNotFoundError,
+    UnsafeLoadError,
+)
+from holdall_store.format import FORMAT_VERSION, STORE_KEY, StoreRecord, make_run_id, seal, unseal
+from holdall_store.repository._artifacts import StoredArtifact, load_node
+from holdall_store.repository._catalog import Catalog
+from holdall_store.repository._clock import Clock, SystemClock
+from holdall_store.repository._log import answer_was_lost
+from holdall_store.repository._reader import BufferReader
+from holdall_store.repository._run_writer import RunHead, RunWriter
+from holdall_store.storage import Storage
+
+if TYPE_CHECKING:
+    from holdall_store.repository._index import ChunkIndex
+
+__all__ = ["Repository"]
+
+RATIO_MAX_LOCAL = 0.125
+"""Disks are faster than zstd: only what all but vanishes is compressed, so that the rest can be mapped."""
+
+RATIO_MAX_REMOTE = 0.8
+"""Networks are slower than zstd: a fifth saved is time saved."""
+
+RATIO_MAX_SMALL = 0.95
+"""Where every byte counts."""
+
+
+class Repository:
+    """One store of artifacts, in one storage.
+
+    `trusted` says that pickles from it may be loaded: it is the user's own, or the settings say so.
+    """
+
+    def __init__(self, storage: Storage, settings: Settings | None = None, clock: Clock | None = None) -> None:
+        self.storage = storage
+        self.settings = settings or read_settings()
+        self.clock = clock or SystemClock()
+        self.catalog = Catalog(storage)
+        self.reader = BufferReader(storage)
+        self._record: StoreRecord | None = None
+        self._index: ChunkIndex | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the store is, for people."""
+        return self.storage.url
+
+    @property
+    def trusted(self) -> bool:
+        """Whether what lies here may run code when it is loaded."""
+        return self.settings.trust or self.storage.traits.private
+
+    def exists(self) -> bool:
+        """Tell whether there is a store."""
+        try:
+            self.record()
+        except StoreNotFoundError:
+            return False
+        return True
+
+    def record(self) -> StoreRecord:
+        """Return what the store says of itself; `StoreNotFoundError` where there is none."""
+        if self._record is None:
+            try:
+                raw = self.storage.get(STORE_KEY)
+            except ObjectNotFoundError:
+                raise StoreNotFoundError(
+                    f"There is no store at {self.url} yet. The first save makes one: holdall.save(value, 'name')."
+                ) from None
+            self._record = unseal(raw, StoreRecord, STORE_KEY)
+        return self._record
+
+    def create(self) -> StoreRecord:
+        """Make the store if there is none, and return what it says of itself."""
+        try:
+            return self.record()
+        except StoreNotFoundError:
+            record = StoreRecord(
+                holdall=FORMAT_VERSION, store=self.clock.token(26), created=self.clock.now().isoformat(timespec="seconds")
+            )
+        try:
+            self.storage.create(STORE_KEY, (seal(record),))
+        except AlreadyExistsError:
+            return self.record()  # another process was first, or the answer to our own try was lost: either will do
+        except StorageError as error:
+            if not answer_was_lost(error) or not self.exists():
+                raise
+            return self.record()
+        self._record = record
+        return record
+
+    def begin_run(
+        self,
+        namespace: str,
+        flow: str,
+        *,
+        params: Mapping[str, msgspec.Raw],
+        tags: Sequence[str] = (),
+        info: Callable[[], Mapping[str, Any]],
+        single_saves: bool = False,
+    ) -> RunWriter:
+        """Return the writer of a new run. Nothing is written before there is something to write."""
+        started = self.clock.now()
+        head = RunHead(
+            namespace=namespace,
+            flow=flow,
+            run=make_run_id(started, self.clock.token(6)),
+            started=started.isoformat(timespec="microseconds"),
+            params=dict(params),
+            tags=tuple(tags),
+            commit_status="succeeded" if single_saves else "running",
+        )
+        return RunWriter(
+            self.storage, self.index, head, clock=self.clock, ratio_max=self._ratio_max(), info=info, create=self.create
+        )
+
+    def index(self) -> ChunkIndex:
+        """Return the index of chunks, opened when it is first asked for."""
+        if self._index is None:
+            from holdall_store.repository._index import ChunkIndex
+
+            self._index = ChunkIndex(self._index_path())
+        return self._index
+
+    def load(
+        self,
+        artifact: StoredArtifact,
+        *,
+        trust: bool | None = None,
+        verify: bool = True,
+        columns: Sequence[str] | None = None,
+    ) -> Any:
+        """Return the object that was saved.
+
+        `trust` allows (or forbids) the running of stored code for this call; ``None`` leaves it to `trusted`. With
+        `columns`, only those columns of a table are read. Raises `UnsafeLoadError` before a byte is fetched.
+        """
+        record, packs = artifact
+        allowed = self.trusted if trust is None else trust
+        if record.runs_code and not allowed:
+            raise UnsafeLoadError(
+                f"This {record.type} was saved with pickle, and loading it can run any code that its writer chose. "
+                f"The store {self.url} is not yours alone. If you trust whoever writes there: load(..., trust=True), or "
+                "HOLDALL_TRUST=1."
+            )
+
+        def fetch(numbers: Sequence[int]) -> list[memoryview]:
+            if not all(0 <= number < len(record.buffers) for number in numbers):
+                raise IntegrityError("An artifact asks for a buffer that it does not have.")
+            return self.reader.read([record.buffers[number] for number in numbers], packs, verify=verify)
+
+        from holdall_store.serializers import decode
+
+        node = self.node(artifact)
+        return decode(node, fetch, trust=allowed, columns=columns)
+
+    def node(self, artifact: StoredArtifact) -> Any:
+        """Return the JSON node of an artifact."""
+        record, packs = artifact
+        return load_node(record, lambda: self.reader.read([record.buffers[-1]], packs)[0])
+
+    def close(self) -> None:
+        """Release files and connections."""
+        if self._index is not None:
+            self._index.close()
+            self._index = None
+        self.storage.close()
+
+    def _ratio_max(self) -> float:
+        if self.settings.compression == "none":
+            return 0.0
+        if self.settings.compression == "small":
+            return RATIO_MAX_SMALL
+        return RATIO_MAX_LOCAL if self.storage.traits.mappable else RATIO_MAX_REMOTE
+
+    def _index_path(self) -> Path | None:
+        return self.settings.cache_folder() / "index" / f"{self.create().store}.sqlite"

@@ -1,0 +1,345 @@
+"""Writing one run: the writer's half of the store's protocol.
+
+1 create a slot of the log ("open") · 2 read the collector's log · 3 reuse any chunk of any pack that is not condemned,
+store the rest · 4 read the collector's log again, and replace what is condemned now · 5 create the next slot
+("commit"). A slot that is taken is learnt first, and then 4 comes again. Small values need none of this: they live in
+the record itself, and a run that holds nothing else is one record.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+
+import msgspec
+
+from holdall_store.errors import ConflictError, RunStateError
+from holdall_store.format import FORMAT_VERSION, ExceptionInfo, RunRecord, Series, run_prefix
+from holdall_store.repository._artifacts import Prepared, StoredArtifact, merge, prepare
+from holdall_store.repository._clock import Clock
+from holdall_store.repository._gclog import CondemnedPacks
+from holdall_store.repository._log import Log
+from holdall_store.serializers import Encoded
+from holdall_store.storage import Storage
+
+if TYPE_CHECKING:
+    # What finds and cuts chunks is imported when a value is too large for a record.
+    from holdall_store.repository._index import ChunkIndex
+    from holdall_store.repository._pack_writer import PackWriter
+
+__all__ = ["Point", "RunHead", "RunWriter"]
+
+COMPLETE_BYTES_MAX: Final = 1 << 20
+"""The last record tells the whole run again, for readers with one request, as long as it stays this small."""
+
+PENDING_BYTES_MAX: Final = 1 << 20
+"""Small values wait for each other no longer than until they have this size."""
+
+REPLACE_TRIES: Final = 5
+"""Each try needs a collector that condemned, in the meantime, a pack which was free at the last look."""
+
+Scalar = float | int | bool | str
+Status = Literal["running", "succeeded", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunHead:
+    """What is known of a run when it begins."""
+
+    namespace: str
+    flow: str
+    run: str
+    started: str
+    params: dict[str, msgspec.Raw] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    commit_status: Status = "running"
+    """What the run is while it has not ended: a run of single saves has succeeded as soon as one is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One value of a metric."""
+
+    name: str
+    value: Scalar
+    step: float | int
+    time: float
+
+
+class RunWriter:
+    """Writes the log of one run, and the packs that it owns.
+
+    May be used from several threads, which then take turns, but only in the process that made it. `info` is called
+    when a first or last record is made, for what is worth knowing about the process.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        index: Callable[[], ChunkIndex],
+        head: RunHead,
+        *,
+        clock: Clock,
+        ratio_max: float,
+        info: Callable[[], Mapping[str, Any]],
+        create: Callable[[], object],
+    ) -> None:
+        self.head = head
+        self._storage = storage
+        self._clock = clock
+        self._ratio_max = ratio_max
+        self._info = info
+        self._create_store = create
+        self._make_index = index
+        self._writer = clock.token(16)
+        self._log = Log(storage, run_prefix(head.namespace, head.flow, head.run), RunRecord)
+        self._condemned = CondemnedPacks(storage)
+        self._packs: PackWriter | None = None
+        self._next_slot = 0
+        self._recorded = False
+        self._lock = threading.RLock()
+        self._pid = os.getpid()
+        self._ended = False
+        # What no record holds yet.
+        self._pending: dict[str, StoredArtifact] = {}
+        self._sources: dict[str, Prepared] = {}
+        self._points: list[Point] = []
+        self._pending_bytes = 0
+        # What all records hold together, the last value of each.
+        self._artifacts: dict[str, StoredArtifact] = {}
+        self._summary: dict[str, Scalar] = {}
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last record has been written."""
+        return self._ended
+
+    @property
+    def recorded(self) -> bool:
+        """Whether any record has been written."""
+        return self._recorded
+
+    def save(self, objects: Mapping[str, Encoded], *, commit: bool = False) -> dict[str, StoredArtifact]:
+        """Store `objects`, and return what their records say.
+
+        When this returns, all of them are durable if any is too large to live in a record, or if `commit` is true.
+        Otherwise they become durable with the next `flush`. If it raises, none of them is saved.
+        """
+        with self._lock:
+            self._check_usable()
+            before = {name: (self._pending.get(name), self._sources.get(name)) for name in objects}
+            bytes_before = self._pending_bytes
+            try:
+                prepared = {name: prepare(encoded) for name, encoded in objects.items()}
+                large = {name: item for name, item in prepared.items() if not item.inline}
+                if large:
+                    self._store(large)
+                for name, item in prepared.items():
+                    if item.inline:
+                        self._pending[name] = item.record(self._now(), (), {})
+                        self._pending_bytes += item.bytes
+                saved = {name: self._pending[name] for name in objects}
+                if large or commit or self._pending_bytes > PENDING_BYTES_MAX:
+                    self._append("commit", self.head.commit_status)
+                    saved = {name: self._artifacts[name] for name in objects}
+            except BaseException:
+                for name, (stored, source) in before.items():
+                    _put_back(self._pending, name, stored)
+                    _put_back(self._sources, name, source)
+                self._pending_bytes = bytes_before
+                raise
+            return saved
+
+    def log(self, points: Sequence[Point], *, commit: bool = False) -> None:
+        """Add points to the run's metrics; they become durable with the next `flush`, or now if `commit` is true."""
+        with self._lock:
+            self._check_usable()
+            self._points.extend(points)
+            self._pending_bytes += 24 * len(points)
+            if commit or self._pending_bytes > PENDING_BYTES_MAX:
+                self._append("commit", self.head.commit_status)
+
+    def flush(self) -> None:
+        """Make durable what is pending; make the run known if nothing of it is."""
+        with self._lock:
+            if self._ended:
+                return
+            self._check_usable()
+            if self._pending or self._points:
+                self._append("commit", self.head.commit_status)
+            elif not self._recorded:
+                self._append("open", "running")
+
+    def end(self, status: Status, exception: ExceptionInfo | None = None) -> None:
+        """Write the last record. Ending twice is allowed and does nothing."""
+        with self._lock:
+            if self._ended:
+                return
+            self._check_usable()
+            self._append("end", status, exception)
+            self._ended = True
+
+    def view_pending(self) -> dict[str, StoredArtifact]:
+        """Return all artifacts of the run as this writer knows them."""
+        with self._lock:
+            return {**self._artifacts, **self._pending}
+
+    def _check_usable(self) -> None:
+        if os.getpid() != self._pid:
+            raise RunStateError(
+                f"Run {self.head.run} belongs to process {self._pid}; this is its child {os.getpid()}. "
+                "Begin a run of its own in the child: holdall.run(...)."
+            )
+        if self._ended:
+            raise RunStateError(f"Run {self.head.run} of {self.head.flow} has ended: nothing can be added to it.")
+
+    def _store(self, items: Mapping[str, Prepared]) -> None:
+        """Put the buffers of `items` into packs, and note their records as pending."""
+        packs = self._begin()
+        sources = [source for item in items.values() for source in item.sources]
+        written = packs.write(sources)
+        position = 0
+        for name, item in items.items():
+            places = written.places[position : position + len(item.sources)]
+            position += len(item.sources)
+            self._pending[name] = item.record(self._now(), places, written.refs)
+            self._sources[name] = item
+
+    def _begin(self) -> PackWriter:
+        """Take the first steps of the protocol, in their order: open the log, then look what is condemned."""
+        if self._packs is None:
+            if not self._recorded:
+                self._append("open", "running", pending=False)
+            from holdall_store.repository._pack_writer import PackWriter
+
+            condemned = self._condemned.look()
+            index = self._make_index()
+            index.refresh(self._storage)
+            self._packs = PackWriter(self._storage, self._writer, index, self._ratio_max)
+            self._packs.exclude(condemned)
+        return self._packs
+
+    def _append(
+        self, event: str, status: Status, exception: ExceptionInfo | None = None, *, pending: bool = True
+    ) -> None:
+        """Create the next slot with all that is pending, and take it over as recorded."""
+
+        if not self._recorded:
+            self._create_store()
+
+        def make(slot: int) -> RunRecord:
+            if pending:
+                self._replace_condemned()
+            return self._record(event, status, slot, exception, pending=pending)
+
+        number = self._log.append(self._next_slot, make, self._learn)
+        self._next_slot, self._recorded = number + 1, True
+        if pending:
+            self._artifacts.update(self._pending)
+            self._summary.update({point.name: point.value for point in self._points})
+            self._pending.clear()
+            self._sources.clear()
+            self._points.clear()
+            self._pending_bytes = 0
+
+    def _learn(self, taken: RunRecord) -> None:
+        """Take notice of a record that somebody else put where ours was to be."""
+        self._next_slot = taken.slot + 1
+        if taken.event == "abandoned":
+            self._ended = True
+            raise RunStateError(
+                f"Run {self.head.run} of {self.head.flow} was given up by a collector, because nothing was heard of it for "
+                "long. What it committed is kept; begin a new run for the rest."
+            )
+        if taken.event != "fence":
+            raise ConflictError(f"Somebody else writes to run {self.head.run} of {self.head.flow}: its id is not unique.")
+
+    def _replace_condemned(self) -> None:
+        """Store again what is pending and lies in packs that were condemned since the last look."""
+        for _ in range(REPLACE_TRIES):
+            foreign = {
+                ref.name
+                for stored in self._pending.values()
+                for ref in stored.packs
+                if not ref.name.startswith(f"{self._writer}-")
+            }
+            # An open log protects its own packs: who uses no others need not look.
+            if not foreign or self._packs is None:
+                return
+            condemned = self._condemned.look()
+            if not foreign & condemned:
+                return
+            self._packs.exclude(condemned)
+            hit = [name for name, stored in self._pending.items() if any(ref.name in condemned for ref in stored.packs)]
+            self._store({name: self._sources[name] for name in hit})
+        raise ConflictError(
+            f"Packs that run {self.head.run} was about to refer to were condemned {REPLACE_TRIES} times in a row. Try again."
+        )
+
+    def _record(
+        self, event: str, status: Status, slot: int, exception: ExceptionInfo | None, *, pending: bool
+    ) -> RunRecord:
+        first = not self._recorded
+        metrics = _series(self._points) if pending else {}
+        summary = {name: series.values[-1] for name, series in metrics.items()}
+        packs, artifacts = merge(self._pending if pending else {})
+        record = RunRecord(
+            holdall=FORMAT_VERSION,
+            log="run",
+            event=event,
+            slot=slot,
+            write_id=self._clock.token(16),
+            time=self._now(),
+            namespace=self.head.namespace,
+            flow=self.head.flow,
+            run=self.head.run,
+            status=status,
+            writer=self._writer,
+            started=self.head.started,
+            packs=packs,
+            artifacts=artifacts,
+            metrics=metrics,
+            summary=summary,
+            exception=exception,
+        )
+        if first or event == "end":
+            record.params, record.tags, record.info = self.head.params, self.head.tags, dict(self._info())
+        if event == "end":
+            return self._completed(record)
+        record.complete = first
+        return record
+
+    def _completed(self, record: RunRecord) -> RunRecord:
+        """Return `record` with all artifacts of the run, where that stays small enough to be read at once."""
+        packs, artifacts = merge({**self._artifacts, **self._pending})
+        whole = msgspec.structs.replace(
+            record, packs=packs, artifacts=artifacts, summary={**self._summary, **record.summary}, complete=True
+        )
+        return whole if len(msgspec.json.encode(whole)) <= COMPLETE_BYTES_MAX or not self._recorded else record
+
+    def _now(self) -> str:
+        return self._clock.now().isoformat(timespec="microseconds")
+
+
+_Value = TypeVar("_Value")
+
+
+def _put_back(mapping: dict[str, _Value], name: str, value: _Value | None) -> None:
+    if value is None:
+        mapping.pop(name, None)
+    else:
+        mapping[name] = value
+
+
+def _series(points: Sequence[Point]) -> dict[str, Series]:
+    """Return points as parallel lists, by metric."""
+    by_name: dict[str, Series] = {}
+    for point in points:
+        series = by_name.setdefault(point.name, Series([], [], []))
+        series.values.append(point.value)
+        series.steps.append(point.step)
+        series.times.append(point.time)
+    return by_name

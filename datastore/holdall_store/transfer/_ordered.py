@@ -1,0 +1,123 @@
+"""Generators run in threads whose results come out in the order of the jobs."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final, TypeVar
+
+__all__ = ["THREADS", "run_all", "run_ordered"]
+
+THREADS: Final = min(os.cpu_count() or 1, 8)
+"""Hashing, chunking and compression let go of the interpreter lock; beyond eight threads the lock is the limit."""
+
+_Job = TypeVar("_Job")
+_Result = TypeVar("_Result")
+
+_END: Final = object()
+
+
+class _Failure:
+    """An exception on its way from a worker to the consumer."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+class _Channel:
+    """Results of one job on their way to the consumer, no more than `bytes_max` of them waiting."""
+
+    def __init__(self, bytes_max: int, stop: threading.Event) -> None:
+        self._items: queue.SimpleQueue[tuple[object, int]] = queue.SimpleQueue()
+        self._room = threading.Condition()
+        self._waiting = 0
+        self._bytes_max = bytes_max
+        self._stop = stop
+
+    def put(self, item: object, weight: int) -> bool:
+        """Hand `item` over; wait while too much is waiting. Return whether the consumer still wants more."""
+        with self._room:
+            # An item heavier than the whole budget goes alone.
+            while self._waiting and self._waiting + weight > self._bytes_max and not self._stop.is_set():
+                self._room.wait(0.5)
+            self._waiting += weight
+        self._items.put((item, weight))
+        return not self._stop.is_set()
+
+    def get(self) -> object:
+        item, weight = self._items.get()
+        with self._room:
+            self._waiting -= weight
+            self._room.notify()
+        return item
+
+
+def run_ordered(
+    jobs: Sequence[_Job],
+    work: Callable[[_Job], Iterable[tuple[_Result, int]]],
+    *,
+    bytes_max: int,
+    threads: int = THREADS,
+) -> Iterator[_Result]:
+    """Yield what ``work(job)`` yields, for all jobs, in their order, while several of them run at once.
+
+    `work` yields pairs of a result and the bytes of memory that it keeps alive; at most about `bytes_max` bytes wait to
+    be consumed. The first failure, in the order of the jobs, is raised and stops the rest. With ``threads=1`` all runs
+    in the calling thread with nothing in between.
+    """
+    if threads <= 1:
+        for job in jobs:
+            for result, _ in work(job):
+                yield result
+        return
+    stop = threading.Event()
+    # Each job has a budget of its own, so that those ahead can never starve the one that is being consumed.
+    channels = [_Channel(max(bytes_max // threads, 1), stop) for _ in jobs]
+    numbers = iter(range(len(jobs)))
+    lock = threading.Lock()
+
+    def worker() -> None:
+        while not stop.is_set():
+            with lock:
+                number = next(numbers, None)
+            if number is None:
+                return
+            channel = channels[number]
+            try:
+                for result, weight in work(jobs[number]):
+                    if not channel.put(result, weight):
+                        return
+            except BaseException as error:  # noqa: BLE001 - it is raised again in the consumer
+                channel.put(_Failure(error), 0)
+            else:
+                channel.put(_END, 0)
+
+    workers = [
+        threading.Thread(target=worker, name=f"holdall-{index}", daemon=True)
+        for index in range(min(threads, len(jobs)))
+    ]
+    for thread in workers:
+        thread.start()
+    try:
+        for channel in channels:
+            while (item := channel.get()) is not _END:
+                if isinstance(item, _Failure):
+                    raise item.error
+                yield item  # type: ignore[misc]
+    finally:
+        stop.set()
+        for thread in workers:
+            thread.join()
+
+
+def run_all(jobs: Sequence[_Job], work: Callable[[_Job], None], *, threads: int = THREADS) -> None:
+    """Call ``work(job)`` for all jobs, several at once; the first failure, in the order of the jobs, is raised."""
+
+    def no_results(job: _Job) -> Iterator[tuple[None, int]]:
+        work(job)
+        return iter(())
+
+    for _ in run_ordered(jobs, no_results, bytes_max=1, threads=threads if len(jobs) > 1 else 1):
+        raise AssertionError("work that gives no results gave one")
