@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from holdall_store.serializers._decoder import Fetch, decode
+from holdall_store.serializers._encoder import encode
 from holdall_store.serializers._protocol import (
     BufferSource,
     Decoder,
@@ -11,5 +13,20 @@ from holdall_store.serializers._protocol import (
     Node,
     Serializer,
 )
+from holdall_store.serializers._sharing import child, keys, needs_trust
 
-__all__ = ["BufferSource", "Decoder", "Encoded", "Encoder", "FileSource", "Node", "Serializer"]
+__all__ = [
+    "BufferSource",
+    "Decoder",
+    "Encoded",
+    "Encoder",
+    "Fetch",
+    "FileSource",
+    "Node",
+    "Serializer",
+    "child",
+    "decode",
+    "encode",
+    "keys",
+    "needs_trust",
+]

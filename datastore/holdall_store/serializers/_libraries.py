@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
+import platform
 import sys
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from holdall_store.errors import MissingDependencyError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["add_version", "differences", "distribution", "install_command", "installed_version", "missing", "root_of"]
 
@@ -48,6 +52,8 @@ def install_command(library: str, version: str | None = None) -> str:
 
 def installed_version(library: str) -> str | None:
     """Return the version of a library that is here, without importing it; None where it cannot be told."""
+    if library == "python":
+        return platform.python_version()
     version = getattr(sys.modules.get(library), "__version__", None)
     if isinstance(version, str):
         return version
@@ -66,13 +72,13 @@ def add_version(libraries: dict[str, str], library: str) -> None:
         libraries[library] = version
 
 
-def differences(libraries: Mapping[str, str]) -> list[str]:
-    """Return the libraries whose version here is not the one that was written with, as `name==version`."""
-    return [
-        f"{distribution(library)}=={version}"
+def differences(libraries: Mapping[str, str]) -> dict[str, str]:
+    """Return what to install to have the versions that were written with (``name==version``), and the library."""
+    return {
+        f"{distribution(library)}=={version}": library
         for library, version in libraries.items()
         if installed_version(library) not in (None, version)
-    ]
+    }
 
 
 def missing(library: str, version: str | None = None) -> MissingDependencyError:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from holdall_store.errors import FormatError
-from holdall_store.serializers._protocol import Decoder, Encoder, Node
+
+if TYPE_CHECKING:
+    from holdall_store.serializers._protocol import Decoder, Encoder, Node
 
 __all__ = [
     "INLINE_BYTES",

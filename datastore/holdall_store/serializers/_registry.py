@@ -6,11 +6,15 @@ import functools
 import importlib
 import importlib.metadata
 import sys
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from holdall_store.errors import FormatError, nearest
 from holdall_store.serializers._libraries import missing, root_of
-from holdall_store.serializers._protocol import Serializer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from holdall_store.serializers._protocol import Serializer
 
 __all__ = ["ENTRY_POINTS", "LIBRARIES", "find_for", "find_tag"]
 
