@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import mmap
 import os
 import resource
@@ -160,24 +161,9 @@ class LocalStorage(Storage):
         return self._list_folders(prefix, segments, after)
 
     def delete(self, keys: Iterable[str]) -> None:
-        open_segments: _Segments | None = None
-        folder = -1
-        try:
-            for key in keys:
-                *folders, name = check_key(key)
-                if folders != open_segments:
-                    self._sync_and_close(folder, key)
-                    folder, open_segments = -1, folders
-                    with self._errors("delete", key), _none_is_fine():
-                        folder = open_folder(self._root, folders)
-                if folder >= 0:
-                    with self._errors("delete", key), _none_is_fine():
-                        os.unlink(name, dir_fd=folder)
-        except BaseException:
-            if folder >= 0:
-                os.close(folder)
-            raise
-        self._sync_and_close(folder, "/".join(open_segments or [""]))
+        split = ((check_key(key), key) for key in keys)
+        for folders, group in itertools.groupby(split, lambda item: item[0][:-1]):
+            self._delete_in(folders, group)
 
     def close(self) -> None:
         """Do nothing: no descriptor outlives a call."""
@@ -276,14 +262,20 @@ class LocalStorage(Storage):
             if not after or name > after + "/":
                 yield name[:-1]
 
-    def _sync_and_close(self, folder: int, key: str) -> None:
-        if folder < 0:
-            return
+    def _delete_in(self, folders: _Segments, keys: Iterable[tuple[_Segments, str]]) -> None:
+        folder, last = -1, ""
         try:
-            with self._errors("delete", key):
-                os.fsync(folder)
+            for segments, last in keys:
+                with self._errors("delete", last), _none_is_fine():
+                    if folder < 0:
+                        folder = open_folder(self._root, folders)
+                    os.unlink(segments[-1], dir_fd=folder)
+            if folder >= 0:
+                with self._errors("delete", last):
+                    os.fsync(folder)
         finally:
-            os.close(folder)
+            if folder >= 0:
+                os.close(folder)
 
     @contextlib.contextmanager
     def _errors(self, verb: str, key: str) -> Generator[None]:
