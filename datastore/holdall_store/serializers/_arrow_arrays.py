@@ -18,7 +18,7 @@ from holdall_store.serializers._buffers import MAX_ITEMS, Array, get, has, mappi
 from holdall_store.serializers._nodes import integer, malformed, nodes
 from holdall_store.serializers._protocol import Decoder, Encoder
 
-__all__ = ["PIECE_BYTES", "Unnamed", "decode_array", "decode_chunked", "encode_array", "encode_chunked"]
+__all__ = ["PIECE_BYTES", "Unnamed", "decode_array", "decode_chunked", "encode_array", "encode_chunked", "unpacked"]
 
 _INT32_MAX = 2**31 - 1
 PIECE_BYTES = _INT32_MAX
@@ -99,15 +99,16 @@ def _valid(array: pa.Array) -> Array | None:
     bitmap = array.buffers()[0]
     if bitmap is None:
         return np.zeros(len(array), np.bool_)
-    return _unpacked(bitmap, array.offset, len(array))
+    return unpacked(bitmap, array.offset, len(array))
 
 
-def _unpacked(bitmap: Any, offset: int, rows: int) -> Array:
+def unpacked(bitmap: Any, offset: int, rows: int) -> Array:
+    """Return the booleans of a bitmap, from bit `offset` on."""
     first = offset // 8
     whole = np.frombuffer(bitmap, np.uint8)[first : (offset + rows + 7) // 8]
     skip = offset - first * 8
-    unpacked: Array = np.unpackbits(whole, count=skip + rows, bitorder="little").view(np.bool_)
-    return unpacked[skip:]
+    mask: Array = np.unpackbits(whole, count=skip + rows, bitorder="little").view(np.bool_)
+    return mask[skip:]
 
 
 def _add_valid(buffers: dict[str, Any], array: pa.Array, encoder: Encoder) -> Array | None:
@@ -148,10 +149,12 @@ def _encode_fixed(array: pa.Array, encoder: Encoder) -> dict[str, Any]:
 def _zeroed(values: Array, valid: Array, width: int) -> Array:
     if width in (1, 2, 4, 8):
         items = values.view(f"u{width}")
-        return (items * valid.astype(items.dtype)).view(np.uint8)
-    zeroed = values.reshape(-1, width).copy() if width else values
-    zeroed[~valid] = 0
-    return zeroed.reshape(-1)
+        masked: Array = items * valid.astype(items.dtype)
+        return masked.view(np.uint8)
+    zeroed = values.copy()
+    if width:
+        zeroed.reshape(-1, width)[~valid] = 0
+    return zeroed
 
 
 def _decode_fixed(node: Any, kind: pa.DataType, rows: int, decoder: Decoder) -> pa.Array:
@@ -165,7 +168,7 @@ def _encode_bool(array: pa.Array, encoder: Encoder) -> dict[str, Any]:
     buffers: dict[str, Any] = {}
     valid = _add_valid(buffers, array, encoder)
     stored = array.buffers()[1]
-    flags = np.zeros(len(array), np.bool_) if stored is None else _unpacked(stored, array.offset, len(array))
+    flags = np.zeros(len(array), np.bool_) if stored is None else unpacked(stored, array.offset, len(array))
     put(buffers, "values", packed(flags if valid is None else flags & valid), encoder)
     return {"buffers": buffers}
 
@@ -356,7 +359,7 @@ def _encode_fixed_list(array: pa.Array, encoder: Encoder) -> dict[str, Any]:
 
 def _decode_fixed_list(node: Any, kind: pa.DataType, rows: int, decoder: Decoder) -> pa.Array:
     view = get(node, "valid", decoder, (rows + 7) // 8) if has(node, "valid") else None
-    valid = np.ones(rows, np.bool_) if view is None else _unpacked(view, 0, rows)
+    valid = np.ones(rows, np.bool_) if view is None else unpacked(view, 0, rows)
     items = decode_array(mapping(node, "items"), kind.value_type, int(valid.sum()) * kind.list_size, decoder)
     if view is not None:  # the items of nulls are not stored, but Arrow wants room for them
         wanted = np.repeat(valid, kind.list_size)

@@ -44,8 +44,8 @@ def mapping(node: Any, key: str) -> dict[str, Any]:
 
 
 def put(buffers: dict[str, Any], key: str, array: Array, encoder: Encoder, *, dense: bool = False) -> None:
-    """Add the bytes of a contiguous array to a node's ``buffers``: a number, or the bytes themselves if they are few."""
-    data = array.reshape(-1).view(np.uint8)
+    """Add the bytes of an array to a node's ``buffers``: a number, or the bytes themselves if they are few."""
+    data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     if data.size <= INLINE_BYTES:
         buffers[key] = base64.b64encode(data.data).decode("ascii")
     else:
