@@ -67,7 +67,7 @@ def _import(module_name: str) -> types.ModuleType:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise missing(root_of(error.name) or module_name) from error
-    except Exception as error:  # noqa: BLE001 - a module may raise anything at all
+    except Exception as error:
         raise FormatError(f"importing {module_name}, which this object needs, failed: {error!r}") from error
 
 
@@ -134,7 +134,7 @@ class _Enum(_ClassSerializer):
             return {**_named(obj), "name": name}
         return {**_named(obj), "flags": encoder.node(obj._value_, ".value")}
 
-    def decode(self, node: dict[str, Node], decoder: TreeDecoder) -> enum.Enum:
+    def read(self, node: dict[str, Node], decoder: TreeDecoder) -> enum.Enum:
         kind = self.resolve(node, decoder)
         if "flags" not in node:
             name = text(node, "name")
@@ -158,8 +158,8 @@ class _Enum(_ClassSerializer):
     @staticmethod
     def _member(obj: enum.Enum) -> str | None:
         """Return the name that gives the very same member back."""
-        name = obj._name_
-        return name if name is not None and type(obj).__members__.get(name) is obj else None
+        name: str | None = obj._name_
+        return name if type(obj).__members__.get(name or "") is obj else None
 
 
 def _combines(kind: type) -> bool:
@@ -189,9 +189,8 @@ class _Namedtuple(_ClassSerializer):
 
     def handles(self, obj: object) -> bool:
         return (
-            isinstance(obj, tuple)
-            and super().handles(obj)
-            and len(obj) == len(type(obj)._fields)  # type: ignore[attr-defined]
+            super().handles(obj)
+            and len(obj) == len(type(obj)._fields)  # type: ignore[arg-type,attr-defined]
             and not getattr(obj, "__dict__", None)
         )
 
@@ -199,7 +198,7 @@ class _Namedtuple(_ClassSerializer):
         pairs = zip(type(obj)._fields, obj, strict=True)
         return {**_named(obj), "items": [encoder.node(item, f".{field}") for field, item in pairs]}
 
-    def decode(self, node: dict[str, Node], decoder: TreeDecoder) -> Any:
+    def read(self, node: dict[str, Node], decoder: TreeDecoder) -> Any:
         kind = self.resolve(node, decoder)
         items = sequence(node, "items", decoder)
         if len(items) != len(kind._fields):
@@ -236,7 +235,7 @@ class _Dataclass(_ClassSerializer):
                 continue
         return {**_named(obj), "state": {name: encoder.node(value, f".{name}") for name, value in state.items()}}
 
-    def decode(self, node: dict[str, Node], decoder: TreeDecoder) -> Any:
+    def read(self, node: dict[str, Node], decoder: TreeDecoder) -> Any:
         kind = self.resolve(node, decoder)
         slots = _slots(kind)
         obj = object.__new__(kind)

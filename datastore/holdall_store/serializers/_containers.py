@@ -126,7 +126,7 @@ class _Numbers(BuiltinSerializer):
         node: dict[str, Node] = _encode_numbers(obj, encoder)
         return node
 
-    def decode(self, node: dict[str, Node], decoder: TreeDecoder) -> list[Any]:
+    def read(self, node: dict[str, Node], decoder: TreeDecoder) -> list[Any]:
         data = read_bytes(node, decoder)
         values: array.array[Any] = array.array(self._code)
         if len(data) % values.itemsize:
@@ -146,7 +146,7 @@ class _Tuple(BuiltinSerializer):
     def encode(self, obj: tuple[Any, ...], encoder: Encoder) -> dict[str, Node]:
         return {"items": encode_list(list(obj), encoder)}
 
-    def decode(self, node: dict[str, Node], decoder: TreeDecoder) -> tuple[Any, ...]:
+    def read(self, node: dict[str, Node], decoder: TreeDecoder) -> tuple[Any, ...]:
         return tuple(sequence(node, "items", decoder))
 
 
@@ -161,7 +161,7 @@ class _Frozenset(BuiltinSerializer):
         numbers = _encode_numbers(ordered, encoder) if len(ordered) > LONG_LIST else None
         return {"items": numbers or [encoder.node(element, f" element {key_step(element)}") for element in ordered]}
 
-    def decode(self, node: dict[str, Node], decoder: TreeDecoder) -> Any:
+    def read(self, node: dict[str, Node], decoder: TreeDecoder) -> Any:
         return frozenset(self.elements(node, decoder))
 
     def elements(self, node: dict[str, Node], decoder: TreeDecoder) -> Iterable[Any]:
@@ -179,7 +179,7 @@ class _Set(_Frozenset):
     tag = "set"
     mutable = True
 
-    def decode(self, node: dict[str, Node], decoder: TreeDecoder) -> Any:
+    def read(self, node: dict[str, Node], decoder: TreeDecoder) -> Any:
         return set(self.elements(node, decoder))
 
 
@@ -201,7 +201,7 @@ class _Dict(ContainerSerializer):
 
     def fill(self, container: dict[Any, Any], node: dict[str, Node], decoder: TreeDecoder) -> None:
         for key, value in _decode_pairs(node, decoder):
-            container[key] = value
+            container[key] = value  # noqa: PERF403
 
 
 class _Defaultdict(_Dict):

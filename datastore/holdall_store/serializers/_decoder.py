@@ -11,7 +11,7 @@ from holdall_store.serializers._classes import resolve_class
 from holdall_store.serializers._nodes import integer, integers, malformed, member, nodes, read_bytes
 from holdall_store.serializers._registry import find_tag
 from holdall_store.serializers._sharing import buffer_numbers, needs_trust, unwrap
-from holdall_store.serializers._tree import MAX_DEPTH, ContainerSerializer, TreeDecoder
+from holdall_store.serializers._tree import MAX_DEPTH, BuiltinSerializer, ContainerSerializer, TreeDecoder
 
 if TYPE_CHECKING:
     from holdall_store.serializers._protocol import Node, Serializer
@@ -27,7 +27,7 @@ _MAX_HASHED = 100_000_000
 _ATOMS = frozenset({str, int, float, bool, type(None)})
 
 _MAX_LEVELS = 2 * MAX_DEPTH
-"""Twice what is encoded: a part that is loaded by itself may add the levels of what it refers to."""
+"""Twice what is encoded: the items of a tuple, say, are a list, and so a level of their own."""
 
 
 def decode(
@@ -53,7 +53,7 @@ def decode(
         raise
     except RecursionError:
         raise malformed(node, "it is nested too deeply") from None
-    except Exception as error:  # noqa: BLE001 - a hostile node must not get past with an error that nobody expects
+    except Exception as error:
         raise malformed(node, f"{type(error).__name__}: {str(error)[:300]}") from error
 
 
@@ -189,6 +189,8 @@ class _TreeDecoder(TreeDecoder):
             self._announce(number, container)
             serializer.fill(container, node, self)
             return container
+        if isinstance(serializer, BuiltinSerializer):
+            return serializer.read(node, self)
         return serializer.decode(node, self)
 
     def _serializer(self, node: dict[str, Node], tag: str) -> Serializer:

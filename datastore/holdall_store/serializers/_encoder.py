@@ -42,7 +42,7 @@ def encode(obj: object, name: str = "value") -> Encoded:
         ) from None
 
 
-class _Entangled(Exception):  # noqa: N818 - a signal, not an error
+class _Entangled(Exception):
     """Parts of the object share state in a way that only one pickle of the whole keeps."""
 
 
@@ -194,7 +194,7 @@ class _TreeEncoder(Encoder):
             pickled = _pickle.dump([obj for _, obj in self.opaque], external if self._seen else None)
         except (_Entangled, HoldallError, MemoryError):
             raise
-        except Exception as error:  # noqa: BLE001 - objects raise anything when they are pickled
+        except Exception as error:
             raise culprit(self.opaque, error, _pickle.attempt) from error
         for root in sorted(pickled.libraries):
             add_version(self.libraries, root)

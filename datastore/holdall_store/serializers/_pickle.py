@@ -116,7 +116,7 @@ def attempt(obj: object, standins: Mapping[int, object]) -> Exception | None:
 
     try:
         _ReferringPickler(_Nowhere(), lambda _: None, external).dump(obj)
-    except Exception as error:  # noqa: BLE001 - objects raise anything when they are pickled
+    except Exception as error:  # noqa: BLE001
         return error
     return None
 
@@ -132,7 +132,7 @@ def load(
         return _Unpickler(io.BytesIO(stream), buffers, external).load()
     except (HoldallError, MemoryError):
         raise
-    except Exception as error:  # noqa: BLE001 - unpickling runs code that raises anything
+    except Exception as error:
         raise _explain(error, libraries) from error
 
 

@@ -11,7 +11,7 @@ import pathlib
 import sys
 import uuid
 import zoneinfo
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from holdall_store.errors import FormatError, MissingDependencyError
 from holdall_store.serializers._nodes import INLINE_BYTES, bytes_node, integer, malformed, member, read_bytes, text
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from holdall_store.serializers._protocol import Encoder, Node
 
 __all__ = ["INLINE_CHARACTERS", "INLINE_INTEGER", "SERIALIZERS", "encode_float", "encode_int", "encode_str"]
+
+_T = TypeVar("_T")
 
 INLINE_INTEGER = 2**53
 """Whole numbers up to this are JSON numbers: past it, some readers of JSON round them."""
@@ -73,7 +75,7 @@ class _Int(BuiltinSerializer):
         node: dict[str, Node] = encode_int(obj, encoder)
         return node
 
-    def decode(self, node: dict[str, Node], decoder: TreeDecoder) -> int:
+    def read(self, node: dict[str, Node], decoder: TreeDecoder) -> int:
         if "buffer" in node:
             return int.from_bytes(read_bytes(node, decoder), "little", signed=True)
         return _parse(node, text(node, "hex"), lambda value: int(value, 16), ValueError)
@@ -87,7 +89,7 @@ class _Float(BuiltinSerializer):
         node: dict[str, Node] = encode_float(obj)
         return node
 
-    def decode(self, node: dict[str, Node], decoder: TreeDecoder) -> float:  # noqa: ARG002
+    def read(self, node: dict[str, Node], decoder: TreeDecoder) -> float:  # noqa: ARG002
         return _parse(node, text(node, "value"), float, ValueError)
 
 
@@ -98,7 +100,7 @@ class _Str(BuiltinSerializer):
         node: dict[str, Node] = encode_str(obj, encoder)
         return node
 
-    def decode(self, node: dict[str, Node], decoder: TreeDecoder) -> str:
+    def read(self, node: dict[str, Node], decoder: TreeDecoder) -> str:
         try:
             return str(read_bytes(node, decoder), "utf-8", "surrogatepass")
         except UnicodeDecodeError as error:
@@ -114,7 +116,7 @@ class _Bytes(BuiltinSerializer):
     def encode(self, obj: bytes, encoder: Encoder) -> dict[str, Node]:
         return bytes_node(memoryview(obj), encoder)
 
-    def decode(self, node: dict[str, Node], decoder: TreeDecoder) -> bytes:
+    def read(self, node: dict[str, Node], decoder: TreeDecoder) -> bytes:
         return bytes(read_bytes(node, decoder))
 
 
@@ -126,7 +128,7 @@ class _Bytearray(BuiltinSerializer):
     def encode(self, obj: bytearray, encoder: Encoder) -> dict[str, Node]:
         return bytes_node(memoryview(obj), encoder)
 
-    def decode(self, node: dict[str, Node], decoder: TreeDecoder) -> bytearray:
+    def read(self, node: dict[str, Node], decoder: TreeDecoder) -> bytearray:
         return bytearray(read_bytes(node, decoder))
 
 
@@ -148,7 +150,7 @@ class _Array(BuiltinSerializer):
         size = obj.itemsize
         return {"typecode": obj.typecode, "size": size, **bytes_node(view, encoder, item_bytes=size, dense=True)}
 
-    def decode(self, node: dict[str, Node], decoder: TreeDecoder) -> array.array[Any]:
+    def read(self, node: dict[str, Node], decoder: TreeDecoder) -> array.array[Any]:
         code = text(node, "typecode")
         if code not in tuple("bBhHiIlLqQfd"):
             raise malformed(node, "its type code is none of array.array's")
@@ -171,7 +173,7 @@ class _Complex(BuiltinSerializer):
     def encode(self, obj: complex, encoder: Encoder) -> dict[str, Node]:  # noqa: ARG002
         return {"real": encode_float(obj.real), "imag": encode_float(obj.imag)}
 
-    def decode(self, node: dict[str, Node], decoder: TreeDecoder) -> complex:
+    def read(self, node: dict[str, Node], decoder: TreeDecoder) -> complex:
         real, imag = decoder.node(member(node, "real")), decoder.node(member(node, "imag"))
         if type(real) is not float or type(imag) is not float:
             raise malformed(node, "its parts are not floats")
@@ -191,7 +193,7 @@ class _Text(BuiltinSerializer):
     def encode(self, obj: Any, encoder: Encoder) -> dict[str, Node]:
         return {"value": encode_str(self._write(obj), encoder)}
 
-    def decode(self, node: dict[str, Node], decoder: TreeDecoder) -> Any:
+    def read(self, node: dict[str, Node], decoder: TreeDecoder) -> Any:
         value = decoder.node(member(node, "value"))
         if not isinstance(value, str):
             raise malformed(node, "'value' is not a string")
@@ -215,7 +217,7 @@ class _Clock(BuiltinSerializer):
             node["zone"] = encoder.node(obj.tzinfo, ".tzinfo")
         return node
 
-    def decode(self, node: dict[str, Node], decoder: TreeDecoder) -> Any:
+    def read(self, node: dict[str, Node], decoder: TreeDecoder) -> Any:
         value = _parse(node, text(node, "value"), self._kind.fromisoformat, ValueError)
         fold = integer({"fold": 0, **node}, "fold", maximum=1)
         zone = decoder.node(node.get("zone"))
@@ -231,7 +233,7 @@ class _Timedelta(BuiltinSerializer):
     def encode(self, obj: datetime.timedelta, encoder: Encoder) -> dict[str, Node]:  # noqa: ARG002
         return {"days": obj.days, "seconds": obj.seconds, "microseconds": obj.microseconds}
 
-    def decode(self, node: dict[str, Node], decoder: TreeDecoder) -> datetime.timedelta:  # noqa: ARG002
+    def read(self, node: dict[str, Node], decoder: TreeDecoder) -> datetime.timedelta:  # noqa: ARG002
         return datetime.timedelta(
             integer(node, "days", -999_999_999, 999_999_999),
             integer(node, "seconds", 0, 86_399),
@@ -252,7 +254,7 @@ class _Timezone(BuiltinSerializer):
             node["name"] = encode_str(name[0], encoder)
         return node
 
-    def decode(self, node: dict[str, Node], decoder: TreeDecoder) -> datetime.timezone:
+    def read(self, node: dict[str, Node], decoder: TreeDecoder) -> datetime.timezone:
         day = 86_400_000_000
         offset = datetime.timedelta(microseconds=integer(node, "microseconds", 1 - day, day - 1))
         if "name" not in node:
@@ -279,7 +281,7 @@ class _ZoneInfo(BuiltinSerializer):
     def encode(self, obj: zoneinfo.ZoneInfo, encoder: Encoder) -> dict[str, Node]:  # noqa: ARG002
         return {"key": obj.key}
 
-    def decode(self, node: dict[str, Node], decoder: TreeDecoder) -> zoneinfo.ZoneInfo:  # noqa: ARG002
+    def read(self, node: dict[str, Node], decoder: TreeDecoder) -> zoneinfo.ZoneInfo:  # noqa: ARG002
         key = text(node, "key")
         try:
             return zoneinfo.ZoneInfo(key)
@@ -309,7 +311,7 @@ class _Fraction(BuiltinSerializer):
             "denominator": encode_int(obj.denominator, encoder),
         }
 
-    def decode(self, node: dict[str, Node], decoder: TreeDecoder) -> fractions.Fraction:
+    def read(self, node: dict[str, Node], decoder: TreeDecoder) -> fractions.Fraction:
         numbers = [decoder.node(member(node, key)) for key in ("numerator", "denominator")]
         if not all(type(number) is int and number.bit_length() <= _FRACTION_BITS for number in numbers):
             raise malformed(node, "its parts are not whole numbers of a bearable size")
@@ -326,7 +328,7 @@ class _Uuid(BuiltinSerializer):
         safe = {} if obj.is_safe is uuid.SafeUUID.unknown else {"safe": obj.is_safe is uuid.SafeUUID.safe}
         return {"value": str(obj), **safe}
 
-    def decode(self, node: dict[str, Node], decoder: TreeDecoder) -> uuid.UUID:  # noqa: ARG002
+    def read(self, node: dict[str, Node], decoder: TreeDecoder) -> uuid.UUID:  # noqa: ARG002
         safe = {None: uuid.SafeUUID.unknown, True: uuid.SafeUUID.safe, False: uuid.SafeUUID.unsafe}
         said = node.get("safe")
         if said is not None and not isinstance(said, bool):
@@ -339,14 +341,14 @@ class _Triple(BuiltinSerializer):
 
     identity = False
 
-    def __init__(self, tag: str, kind: type[range] | type[slice[Any, Any, Any]]) -> None:
+    def __init__(self, tag: str, kind: type[range | slice[Any, Any, Any]]) -> None:
         self.tag = tag  # type: ignore[misc]
         self._kind = kind
 
     def encode(self, obj: Any, encoder: Encoder) -> dict[str, Node]:
         return {key: encoder.node(getattr(obj, key), f".{key}") for key in ("start", "stop", "step")}
 
-    def decode(self, node: dict[str, Node], decoder: TreeDecoder) -> Any:
+    def read(self, node: dict[str, Node], decoder: TreeDecoder) -> Any:
         parts = [decoder.node(member(node, key)) for key in ("start", "stop", "step")]
         if self._kind is range and not (all(type(part) is int for part in parts) and parts[2]):
             raise malformed(node, "a range takes three whole numbers, and a step that is not 0")
@@ -363,16 +365,16 @@ class _Constant(BuiltinSerializer):
     def encode(self, obj: object, encoder: Encoder) -> dict[str, Node]:  # noqa: ARG002
         return {}
 
-    def decode(self, node: dict[str, Node], decoder: TreeDecoder) -> Any:  # noqa: ARG002
+    def read(self, node: dict[str, Node], decoder: TreeDecoder) -> Any:  # noqa: ARG002
         return self._value
 
 
 def _parse(
     node: dict[str, Node],
     value: str,
-    parse: Callable[[str], Any],
+    parse: Callable[[str], _T],
     errors: type[Exception] | tuple[type[Exception], ...],
-) -> Any:
+) -> _T:
     """Parse a string that a node holds."""
     try:
         return parse(value)
@@ -380,14 +382,14 @@ def _parse(
         raise malformed(node, f"{value[:80]!r} cannot be read ({error})") from None
 
 
-def _path(kind: type[pathlib.PurePath]) -> Callable[[str], pathlib.PurePath]:
+def _path(tag: str, kind: Callable[[str], pathlib.PurePath]) -> Callable[[str], pathlib.PurePath]:
     """Return what makes a path, and says so where the other system's paths cannot be made."""
 
     def parse(value: str) -> pathlib.PurePath:
         try:
             return kind(value)
         except NotImplementedError as error:
-            raise FormatError(f"{value!r} is a {kind.__name__}, which cannot exist on this system") from error
+            raise FormatError(f"{value!r} is a {tag}, which cannot exist on this system") from error
 
     return parse
 
@@ -414,7 +416,7 @@ SERIALIZERS: dict[type, BuiltinSerializer] = {
     type(Ellipsis): _Constant(Ellipsis),
     type(NotImplemented): _Constant(NotImplemented),
     **{
-        kind: _Text(tag, _path(kind))
+        kind: _Text(tag, _path(tag, kind))
         for tag, kind in {
             "posixpath": pathlib.PosixPath,
             "windowspath": pathlib.WindowsPath,

@@ -21,7 +21,7 @@ __all__ = ["buffer_numbers", "child", "keys", "mark_shared", "needs_trust", "ref
 
 
 def mark_shared(node: Node, numbers: Mapping[int, int], hoisted: set[int], stream: Node | None) -> Node:
-    """Number the nodes of shared objects, by `id`, and put those that the pickle refers to before everything else."""
+    """Return the tree with the nodes of shared objects numbered; those that the pickle refers to come first of all."""
     holder = [node]
     first: dict[int, Node] = {}
     todo: list[tuple[Any, Any, bool]] = [(holder, 0, False)] if numbers else []
@@ -91,7 +91,7 @@ def child(node: Node, key: str | int) -> Node:
         if key not in inner:
             known = [str(name) for name in inner]
             raise NotFoundError(f"this object has no key {key!r}.{nearest(str(key), known)}")
-        part = inner[key]  # type: ignore[index]
+        part = inner[key]
     elif isinstance(inner, list):
         if not isinstance(key, int) or not -len(inner) <= key < len(inner):
             raise NotFoundError(f"this object has {len(inner)} items, and no {key!r}")

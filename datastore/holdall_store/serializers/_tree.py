@@ -9,8 +9,8 @@ from holdall_store.serializers._protocol import Decoder, Node, Serializer
 
 __all__ = ["MAX_DEPTH", "BuiltinSerializer", "ContainerSerializer", "TreeDecoder", "describe"]
 
-MAX_DEPTH = 100
-"""Levels of nesting that are kept as a tree: a level takes up to four Python frames of the thousand that there are."""
+MAX_DEPTH = 64
+"""Levels of nesting that are kept as a tree: a level takes up to eight Python frames of the thousand that there are."""
 
 
 class TreeDecoder(Decoder):
@@ -37,7 +37,7 @@ class BuiltinSerializer(Serializer):
     mutable: ClassVar[bool] = False
     """Whether a copy of the object in a pickle, beside the one in the tree, would be seen to be another object."""
 
-    def handles(self, obj: object) -> bool:  # noqa: ARG002 - the exact type has been looked up already
+    def handles(self, obj: object) -> bool:  # noqa: ARG002
         """Take every object of the exact type."""
         return True
 
@@ -45,8 +45,14 @@ class BuiltinSerializer(Serializer):
         """Tell whether nobody cares if an object that occurs twice comes back as two equal ones."""
         return not self.identity
 
+    def decode(self, node: dict[str, Node], decoder: Decoder) -> Any:
+        """Return the object."""
+        if not isinstance(decoder, TreeDecoder):
+            raise TypeError(f"{self.tag!r} nodes are decoded by a TreeDecoder alone")
+        return self.read(node, decoder)
+
     @abstractmethod
-    def decode(self, node: dict[str, Node], decoder: TreeDecoder) -> Any:  # type: ignore[override]
+    def read(self, node: dict[str, Node], decoder: TreeDecoder) -> Any:
         """Return the object."""
 
 
@@ -63,7 +69,7 @@ class ContainerSerializer(BuiltinSerializer):
     def fill(self, container: Any, node: dict[str, Node], decoder: TreeDecoder) -> None:
         """Put into the container what belongs in it."""
 
-    def decode(self, node: dict[str, Node], decoder: TreeDecoder) -> Any:  # type: ignore[override]
+    def read(self, node: dict[str, Node], decoder: TreeDecoder) -> Any:
         """Return the object."""
         container = self.empty(node, decoder)
         self.fill(container, node, decoder)
