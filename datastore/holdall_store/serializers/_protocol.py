@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
 
 __all__ = ["BufferSource", "Decoder", "Encoded", "Encoder", "FileSource", "Node", "Serializer"]
 
@@ -16,10 +18,16 @@ Node = Any
 
 @dataclass(frozen=True, slots=True)
 class FileSource:
-    """A file whose bytes are read while they are saved, so that it need not fit in memory."""
+    """A file whose bytes are read while they are saved, so that it need not fit in memory.
+
+    ``mtime_ns`` and ``inode`` are those that it had when it was found, so that a change is noticed; ``None`` where
+    nobody cares.
+    """
 
     path: Path
     size: int
+    mtime_ns: int | None = None
+    inode: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
