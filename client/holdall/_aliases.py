@@ -1,0 +1,90 @@
+"""Aliases: names for runs that can be moved, with their history."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from holdall.store import AliasNotFoundError, ConflictError, nearest
+from holdall_store.errors import FormatError
+from holdall_store.format import (
+    ALIASES_PREFIX,
+    FORMAT_VERSION,
+    AliasRecord,
+    alias_prefix,
+    check_name,
+    escape_name,
+    unescape_name,
+)
+from holdall_store.repository import Log
+
+if TYPE_CHECKING:
+    from holdall._client import Client
+    from holdall._flow import Flow
+    from holdall._run import Run
+
+__all__ = ["Aliases"]
+
+RESERVED: Final = frozenset(("latest",))
+"""``:latest`` always means what no alias at all means: the newest successful run."""
+
+
+class Aliases:
+    """The aliases that a client sees. Each is a log: a change is a new record, so nothing of its history is lost."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def set(self, run: Run, alias: str, *, note: str = "", who: str = "") -> None:
+        """Point `alias` at `run`, in the run's namespace and flow."""
+        name = check_name(alias, "alias")
+        if name in RESERVED:
+            raise ConflictError(f"{name!r} always means the newest successful run; choose another name.")
+        repository = self._client.repository
+        log = Log(repository.storage, alias_prefix(run.namespace, run.flow, name), AliasRecord)
+        slots = log.slots()
+
+        def make(slot: int) -> AliasRecord:
+            return AliasRecord(
+                holdall=FORMAT_VERSION,
+                log="alias",
+                event="set",
+                slot=slot,
+                write_id=repository.clock.token(16),
+                time=repository.clock.now().isoformat(timespec="microseconds"),
+                namespace=run.namespace,
+                flow=run.flow,
+                alias=name,
+                run=run.id,
+                who=who,
+                note=note,
+            )
+
+        log.append(len(slots), make, lambda taken: None)
+
+    def history(self, namespace: str, flow: str, alias: str) -> list[AliasRecord]:
+        """Return every record of an alias, oldest first."""
+        return Log(self._client.repository.storage, alias_prefix(namespace, flow, alias), AliasRecord).read_all()
+
+    def names(self, namespace: str, flow: str) -> list[str]:
+        """Return the names of the aliases of a flow."""
+        names = []
+        prefix = f"{ALIASES_PREFIX}{escape_name(namespace)}/{escape_name(flow)}/"
+        for segment in self._client.repository.storage.list_folders(prefix):
+            try:
+                names.append(unescape_name(segment))
+            except FormatError:
+                continue
+        return sorted(names)
+
+    def resolve(self, flow: Flow, alias: str) -> Run:
+        """Return the run that `alias` of `flow` points at; raise `AliasNotFoundError` with the nearest name."""
+        if alias in RESERVED:
+            return flow.latest_successful_run
+        for namespace in flow.namespaces:
+            log = Log(self._client.repository.storage, alias_prefix(namespace, flow.name, alias), AliasRecord)
+            slots = log.slots()
+            if slots:
+                return self._client.in_namespace(namespace).flow(flow.name)[log.read(slots[-1]).run]
+        known = [name for namespace in flow.namespaces for name in self.names(namespace, flow.name)]
+        listed = f" It has: {', '.join(known[:10])}." if known else " It has none: holdall.alias(reference, name) makes one."
+        raise AliasNotFoundError(f"Flow {flow.name!r} has no alias {alias!r} ({self._client.url}).{nearest(alias, known)}{listed}")

@@ -1,0 +1,176 @@
+"""An artifact: one saved object, loaded when it is asked for."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from holdall._client import Client
+from holdall._reference import Reference
+from holdall.store import HoldallError, UnsupportedTypeError
+from holdall_store.repository import StoredArtifact, parse_time
+
+__all__ = ["Artifact"]
+
+FILE_TAG = "holdall.File"
+DIRECTORY_TAG = "holdall.Directory"
+
+
+class Artifact:
+    """A saved object, file or directory of one run: a light handle; nothing of its content is read before `load`."""
+
+    _client: Client
+    _stored: StoredArtifact
+    _name: str
+    _place: tuple[str, str, str]
+
+    def __init__(self, reference: str) -> None:
+        found = Client().artifact(reference)
+        self._client, self._place, self._name, self._stored = found._client, found._place, found._name, found._stored
+
+    @classmethod
+    def _of(cls, client: Client, namespace: str, flow: str, run: str, name: str, stored: StoredArtifact) -> Artifact:
+        artifact = cls.__new__(cls)
+        artifact._client, artifact._place, artifact._name, artifact._stored = client, (namespace, flow, run), name, stored
+        return artifact
+
+    @property
+    def name(self) -> str:
+        """Name of the artifact in its run."""
+        return self._name
+
+    @property
+    def run_id(self) -> str:
+        """Id of the run that saved it."""
+        return self._place[2]
+
+    @property
+    def flow(self) -> str:
+        """Name of the flow."""
+        return self._place[1]
+
+    @property
+    def namespace(self) -> str:
+        """The namespace that the run lies in."""
+        return self._place[0]
+
+    @property
+    def reference(self) -> str:
+        """The reference that always means exactly this artifact."""
+        namespace, flow, run = self._place
+        return str(Reference(namespace, flow, self._name, run=run))
+
+    @property
+    def type(self) -> str:
+        """Type of the object, for people: ``pandas.DataFrame``, ``file``."""
+        return self._stored.record.type
+
+    @property
+    def size(self) -> int:
+        """Size of the content in bytes, before deduplication and compression."""
+        return self._stored.record.bytes
+
+    @property
+    def stored(self) -> int:
+        """Bytes that this save added to the store."""
+        return self._stored.record.new
+
+    @property
+    def digest(self) -> str:
+        """Identity of the content: artifacts with equal digests hold the same bytes."""
+        return self._stored.record.digest
+
+    @property
+    def created_at(self) -> dt.datetime:
+        """When it was saved."""
+        return parse_time(self._stored.record.saved)
+
+    @property
+    def libraries(self) -> dict[str, str]:
+        """Versions of the libraries that it was saved with and needs."""
+        return dict(self._stored.record.libraries)
+
+    @property
+    def runs_code(self) -> bool:
+        """Whether loading it runs code that is stored in it (pickle)."""
+        return self._stored.record.runs_code
+
+    def load(self, *, columns: Sequence[str] | None = None, trust: bool | None = None, verify: bool = True) -> Any:
+        """Return the object; see `holdall.load`. Of a file or a directory, return the path of a local copy."""
+        if self.type in ("file", "directory"):
+            if columns is not None:
+                raise UnsupportedTypeError(f"{self.reference} is a {self.type}: it has no columns.")
+            return self.path()
+        allowed = self._client.trust if trust is None else trust
+        try:
+            return self._client.repository.load(
+                self._stored, columns=columns, trust=allowed, verify=verify
+            )
+        except HoldallError as error:
+            raise self._named(error) from error.__cause__
+
+    def open(self) -> IO[bytes]:
+        """Return a file artifact as a seekable stream of bytes that reads only what it is asked for.
+
+        Raises `UnsupportedTypeError` for what is no file, since it has no bytes of its own.
+        """
+        from holdall._files import open_file
+
+        self._check_file("open() reads files; load() gives the object")
+        try:
+            return io.BufferedReader(open_file(self._client.repository, self._stored), 1 << 20)
+        except HoldallError as error:
+            raise self._named(error) from error.__cause__
+
+    def path(self, to: str | os.PathLike[str] | None = None) -> Path:
+        """Return the path of a local, read-only copy of a file or directory, made once and kept in the cache.
+
+        With `to`, the copy is made there instead, with the permissions that were saved; nothing may be there yet.
+        """
+        from holdall._files import cached_copy, extract
+
+        if self.type != "directory":
+            self._check_file("path() gives files and directories; load() gives the object")
+        try:
+            if to is not None:
+                return extract(self._client.repository, self._stored, Path(to))
+            return cached_copy(self._client.repository, self._stored, self._name)
+        except HoldallError as error:
+            raise self._named(error) from error.__cause__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Artifact) and (self._client.url, self.reference) == (other._client.url, other.reference)
+
+    def __hash__(self) -> int:
+        return hash((self._client.url, self.reference))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (self._client, self.reference)
+
+    def __repr__(self) -> str:
+        return f"Artifact({self.reference!r}, {self.type}, {self.size} bytes)"
+
+    def _repr_html_(self) -> str:
+        from holdall._html import artifact_html
+
+        return artifact_html(self)
+
+    def _check_file(self, instead: str) -> None:
+        if self.type != "file":
+            raise UnsupportedTypeError(f"{self.reference} is a {self.type}, not a file: {instead}.")
+
+    def _named(self, error: HoldallError) -> HoldallError:
+        """Return `error` with the artifact's name before its message, of the same type."""
+        named = type(error)(f"{self.reference}: {error}")
+        errno = getattr(error, "errno", None)
+        if errno is not None:
+            named.errno = errno  # type: ignore[attr-defined]
+        return named
+
+
+def _rebuild(client: Client, reference: str) -> Artifact:
+    return client.artifact(reference)

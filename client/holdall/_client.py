@@ -1,0 +1,263 @@
+"""The client: one store, seen from one namespace."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from holdall._aliases import Aliases
+from holdall._defaults import default_store, resolve_namespace
+from holdall._reference import Reference
+from holdall.store import (
+    ArtifactNotFoundError,
+    FlowNotFoundError,
+    InvalidNameError,
+    NamespaceNotFoundError,
+    RunNotFoundError,
+    nearest,
+)
+from holdall_store.config import Settings, read_settings
+from holdall_store.format import check_name, check_namespace
+from holdall_store.repository import Repository
+from holdall_store.storage import Storage, open_storage
+
+if TYPE_CHECKING:
+    from holdall._artifact import Artifact
+    from holdall._flow import Flow
+    from holdall._run import Run
+
+__all__ = ["Client"]
+
+_UNSET: Any = object()
+
+
+class Client:
+    """Looks up flows, runs and artifacts of one store, from one namespace.
+
+    `store` is a path or URL; by default ``HOLDALL_STORE``, ``[tool.holdall]`` of the nearest pyproject.toml, or the
+    ``.holdall`` folder found upward from the working directory. `namespace` is a name such as ``user:ana`` or
+    ``production:churn``; ``None`` looks in all of them, and by default it is the current one. `trust` allows the
+    loading of pickles from a store that is not the caller's alone; by default only one's own local store is trusted.
+
+    A client is immutable, may be shared between threads, and pickles as its settings. It opens nothing before it is
+    asked for something.
+
+    >>> import holdall
+    >>> saved = holdall.save({"depth": 3}, "churn/settings")
+    >>> holdall.Client().flow("churn").latest_successful_run["settings"].load()
+    {'depth': 3}
+    """
+
+    def __init__(
+        self,
+        store: str | os.PathLike[str] | Storage | None = None,
+        *,
+        namespace: str | None = _UNSET,
+        trust: bool | None = None,
+    ) -> None:
+        self._settings = read_settings()
+        self._namespace = resolve_namespace(self._settings) if namespace is _UNSET else namespace
+        if self._namespace is not None:
+            self._namespace = check_namespace(self._namespace)
+        self._trust = trust
+        self._storage = store if isinstance(store, Storage) else None
+        self._url = self._storage.url if self._storage else os.fspath(store or default_store(self._settings))  # type: ignore[arg-type]
+        self._repository: Repository | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the store is."""
+        return self.repository.url
+
+    @property
+    def namespace(self) -> str | None:
+        """The namespace in which names are looked up; ``None`` means all."""
+        return self._namespace
+
+    @property
+    def settings(self) -> Settings:
+        """The settings as they were when the client was made."""
+        return self._settings
+
+    @property
+    def trust(self) -> bool | None:
+        """Whether pickles may be loaded; ``None`` leaves it to whose store it is."""
+        return self._trust
+
+    @property
+    def trusted(self) -> bool:
+        """Whether pickles of this store are loaded without being asked for."""
+        return self.repository.trusted if self._trust is None else self._trust
+
+    @property
+    def repository(self) -> Repository:
+        """The engine's view of the store."""
+        if self._repository is None:
+            self._repository = Repository(self._storage or open_storage(self._url), self._settings)
+        return self._repository
+
+    @property
+    def namespaces(self) -> list[str]:
+        """Names of all namespaces of the store, sorted."""
+        return self.repository.catalog.namespaces()
+
+    @property
+    def flows(self) -> list[Flow]:
+        """The flows of the namespace, by name."""
+        names = {flow for space in self._spaces() for flow in self.repository.catalog.flows(space)}
+        return [self.flow(name) for name in sorted(names)]
+
+    def in_namespace(self, namespace: str | None) -> Client:
+        """Return a client of the same store that looks in another namespace."""
+        return Client(self._storage or self._url, namespace=namespace, trust=self._trust)
+
+    def flow(self, name: str) -> Flow:
+        """Return a flow by its name; raise `FlowNotFoundError`, with the namespace that does have it."""
+        from holdall._flow import Flow
+
+        checked = check_name(name, "flow")
+        homes = [space for space in self._spaces() if checked in self.repository.catalog.flows(space)]
+        if not homes:
+            self._explain_missing_flow(checked)
+        return Flow._of(self, checked, tuple(homes))
+
+    def run(self, pathspec: str) -> Run:
+        """Return a run by ``flow/run`` or by a reference such as ``churn@20261123T081402`` or ``churn:champion``."""
+        if "@" not in pathspec and ":" not in pathspec.rpartition("/")[2]:
+            head, slash, run_id = pathspec.rpartition("/")
+            if slash and run_id[:1].isdigit():
+                return self.run_of(Reference.parse(f"{head}@{run_id}"))
+        return self.run_of(Reference.parse(pathspec))
+
+    def run_of(self, reference: Reference, *, having: str | None = None) -> Run:
+        """Return the run that a reference means: the one it names, or else the newest successful one.
+
+        With `having`, the newest successful run that holds an artifact of that name.
+        """
+        if reference.flow is None:
+            raise InvalidNameError(f"{str(reference)!r} names no flow.")
+        client = self if reference.namespace is None else self.in_namespace(reference.namespace)
+        flow = client.flow(reference.flow)
+        if reference.run is not None:
+            return flow[reference.run]
+        if reference.alias is not None:
+            return client.aliases.resolve(flow, reference.alias)
+        return flow.latest_successful_run if having is None else flow.latest_run_with(having)
+
+    def artifact(self, reference: str | Reference) -> Artifact:
+        """Return the artifact that a reference means, without loading it."""
+        parsed = reference if isinstance(reference, Reference) else Reference.parse(reference)
+        if parsed.artifact is None:
+            raise InvalidNameError(
+                f"{str(parsed)!r} names no artifact: write flow/artifact, for example '{parsed.flow}/model'."
+            )
+        run = self.run_of(parsed, having=parsed.artifact)
+        return run[parsed.artifact]
+
+    def load(
+        self,
+        reference: str,
+        *,
+        columns: Sequence[str] | None = None,
+        trust: bool | None = None,
+        verify: bool = True,
+    ) -> Any:
+        """Return the object that a reference means; see `holdall.load`."""
+        return self.artifact(reference).load(columns=columns, trust=trust, verify=verify)
+
+    def load_many(self, references: Iterable[str | Artifact], *, trust: bool | None = None) -> list[Any]:
+        """Return the objects that several references or artifacts mean, in their order, several at a time."""
+        from holdall_store.transfer import run_all
+
+        artifacts = [self.artifact(item) if isinstance(item, str) else item for item in references]
+        results: list[Any] = [None] * len(artifacts)
+
+        def load(number: int) -> None:
+            results[number] = artifacts[number].load(trust=trust)
+
+        run_all(range(len(artifacts)), load)
+        return results
+
+    @property
+    def aliases(self) -> Aliases:
+        """The aliases of the store."""
+        return Aliases(self)
+
+    def close(self) -> None:
+        """Release what is held open; the client opens it again when it is needed."""
+        if self._repository is not None:
+            self._repository.close()
+            self._repository = None
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __getitem__(self, name: str) -> Flow:
+        return self.flow(name)
+
+    def __iter__(self) -> Iterator[Flow]:
+        return iter(self.flows)
+
+    def __contains__(self, name: object) -> bool:
+        try:
+            self.flow(name)  # type: ignore[arg-type]
+        except (FlowNotFoundError, InvalidNameError, NamespaceNotFoundError):
+            return False
+        return True
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Client) and self.__reduce__() == other.__reduce__()
+
+    def __hash__(self) -> int:
+        return hash((self._url, self._namespace, self._trust))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (self._storage or os.path.abspath(self._url) if "://" not in self._url else self._url, self._namespace, self._trust)
+
+    def __repr__(self) -> str:
+        return f"Client({self._url!r}, namespace={self._namespace!r})"
+
+    def _repr_html_(self) -> str:
+        from holdall._html import client_html
+
+        return client_html(self)
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return [flow.name for flow in self.flows]
+
+    def _spaces(self) -> list[str]:
+        return self.namespaces if self._namespace is None else [self._namespace]
+
+    def _explain_missing_flow(self, name: str) -> None:
+        """Raise an error that says where the flow is, if it is anywhere."""
+        catalog = self.repository.catalog
+        self.repository.record()  # where there is no store at all, that is the better answer
+        elsewhere = [space for space in catalog.namespaces() if name in catalog.flows(space)]
+        if elsewhere:
+            found = elsewhere[0]
+            raise FlowNotFoundError(
+                f"There is no flow {name!r} in namespace {self._namespace!r} ({self.url}), but there is one in "
+                f"{', '.join(map(repr, elsewhere[:5]))}. Look there: Client(namespace={found!r}), "
+                f"holdall.namespace({found!r}), or '{found}/{name}' as the reference; namespace=None looks everywhere."
+            )
+        known = [flow for space in self._spaces() for flow in catalog.flows(space)]
+        where = "any namespace" if self._namespace is None else f"namespace {self._namespace!r}"
+        listed = f" It has: {', '.join(known[:10])}." if known else ""
+        raise FlowNotFoundError(f"There is no flow {name!r} in {where} ({self.url}).{nearest(name, known)}{listed}")
+
+    def _explain_missing_run(self, flow: Flow, why: str) -> RunNotFoundError:
+        return RunNotFoundError(f"{why} in flow {flow.name!r}, namespace {self._namespace!r} ({self.url}).")
+
+
+def missing_artifact(name: str, known: Mapping[str, Any], where: str) -> ArtifactNotFoundError:
+    """Return the error for an artifact that a run does not hold."""
+    listed = f" It holds: {', '.join(list(known)[:10])}." if known else " It holds none."
+    return ArtifactNotFoundError(f"There is no artifact {name!r} in {where}.{nearest(name, known)}{listed}")
+
+
+def _rebuild(store: str | Storage, namespace: str | None, trust: bool | None) -> Client:
+    return Client(store, namespace=namespace, trust=trust)

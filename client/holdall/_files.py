@@ -1,0 +1,165 @@
+"""Files and directories: as streams, and as local copies."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import stat
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from holdall_store.errors import FormatError
+from holdall_store.repository import Repository, StoredArtifact
+from holdall_store.serializers._files import extract_directory, extract_file, parse_directory, parse_file
+
+__all__ = ["cached_copy", "extract", "open_file"]
+
+COMPLETE_MARK: Final = ".complete"
+
+
+class _FileStream(io.RawIOBase):
+    """The bytes of a file artifact; each read fetches the chunks that it needs, and no more."""
+
+    def __init__(self, repository: Repository, artifact: StoredArtifact, buffer: int | None, size: int) -> None:
+        self._repository = repository
+        self._artifact = artifact
+        self._buffer = buffer
+        self._size = size
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        if base + offset < 0:
+            raise ValueError(f"Position {base + offset} is before the beginning of the file.")
+        self._position = base + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, target: Any) -> int:
+        view = memoryview(target).cast("B")
+        length = max(0, min(len(view), self._size - self._position))
+        if length and self._buffer is not None:
+            view[:length] = _reader(self._repository, self._artifact)(self._buffer, self._position, length)
+            self._position += length
+        return length
+
+
+def open_file(repository: Repository, artifact: StoredArtifact) -> io.RawIOBase:
+    """Return a file artifact as a raw, seekable stream."""
+    entry = parse_file(repository.node(artifact))
+    return _FileStream(repository, artifact, entry.buffer, entry.size)
+
+
+def extract(repository: Repository, artifact: StoredArtifact, destination: Path) -> Path:
+    """Write a file or directory artifact to `destination`, which must not be there yet; whole, or not at all."""
+    node = repository.node(artifact)
+    read = _reader(repository, artifact)
+    if isinstance(node, dict) and node.get("$") == "holdall.Directory":
+        extract_directory(parse_directory(node), read, destination)
+    else:
+        extract_file(parse_file(node), read, destination)
+    return destination
+
+
+def cached_copy(repository: Repository, artifact: StoredArtifact, name: str) -> Path:
+    """Return the path of a read-only copy in the cache; it is made if it is not there, or was changed."""
+    node = repository.node(artifact)
+    original = node.get("name") if isinstance(node, dict) else None
+    leaf = original if isinstance(original, str) and original not in ("", ".", "..") and "/" not in original else name
+    root = repository.settings.cache_folder() / "files"
+    folder = root / artifact.record.digest
+    target, mark = folder / leaf, folder / COMPLETE_MARK
+    if mark.exists() and mark.read_text() == _fingerprint(target):
+        os.utime(mark)
+        return target
+    if not all(c in "0123456789abcdef" for c in artifact.record.digest) or not artifact.record.digest:
+        raise FormatError("The artifact's digest is no hash.")
+    root.mkdir(parents=True, exist_ok=True)
+    work = root / f".tmp-{os.getpid()}-{threading.get_ident()}-{artifact.record.digest[:16]}"
+    _remove(work)
+    work.mkdir()
+    try:
+        extract(repository, artifact, work / leaf)
+        _make_read_only(work / leaf)
+        (work / COMPLETE_MARK).write_text(_fingerprint(work / leaf))
+        _remove(folder)
+        try:
+            os.rename(work, folder)
+        except OSError:
+            if not mark.exists():  # otherwise another process was faster, with the same bytes
+                raise
+    finally:
+        _remove(work)
+    _evict(root, repository.settings.cache_bytes, keep=folder)
+    return target
+
+
+def _reader(repository: Repository, artifact: StoredArtifact) -> Callable[[int, int, int], memoryview]:
+    record, packs = artifact
+
+    def read(buffer: int, offset: int, length: int) -> memoryview:
+        if not 0 <= buffer < len(record.buffers):
+            raise FormatError("A file refers to a buffer that its artifact does not have.")
+        return repository.reader.read_range(record.buffers[buffer], packs, offset, length)
+
+    return read
+
+
+def _fingerprint(path: Path) -> str:
+    """Return something that changes when a copy is changed: sizes and times of all that is in it."""
+    try:
+        if not path.is_dir():
+            info = path.lstat()
+            return f"{info.st_size} {info.st_mtime_ns}"
+        parts = []
+        for folder, folders, files in os.walk(path):
+            folders.sort()
+            for name in sorted(files):
+                info = os.lstat(os.path.join(folder, name))
+                parts.append(f"{name} {info.st_size} {info.st_mtime_ns}")
+        return "\n".join(parts)
+    except OSError:
+        return ""
+
+
+def _make_read_only(path: Path) -> None:
+    """Take the right to write from all files, so that a cached copy is not changed by mistake."""
+    for file in [path] if not path.is_dir() else [Path(f, n) for f, _, names in os.walk(path) for n in names]:
+        if not file.is_symlink():
+            file.chmod(stat.S_IMODE(file.stat().st_mode) & ~0o222)
+
+
+def _evict(root: Path, bytes_max: int, keep: Path) -> None:
+    """Remove the copies that were used longest ago until the rest fits."""
+    copies = []
+    for folder in root.iterdir():
+        try:
+            size = sum(os.lstat(os.path.join(f, n)).st_size for f, _, names in os.walk(folder) for n in names)
+            copies.append(((folder / COMPLETE_MARK).stat().st_mtime, size, folder))
+        except OSError:
+            continue  # being made or removed by another process
+    total = sum(size for _, size, _ in copies)
+    for _, size, folder in sorted(copies):
+        if total <= bytes_max:
+            return
+        if folder != keep:
+            _remove(folder)
+            total -= size
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink() or path.is_file():
+        path.unlink(missing_ok=True)
+    elif path.exists():
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,165 @@
+"""A flow: all runs of one name."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from typing import Any
+
+from holdall._client import Client
+from holdall._run import Run
+from holdall.store import ArtifactNotFoundError, RunNotFoundError, nearest
+from holdall_store.repository import RunView
+
+__all__ = ["Flow"]
+
+LOOK_BACK_RUNS: int = 1000
+"""How many successful runs are looked through for one that holds an artifact, before giving up."""
+
+
+class Flow:
+    """All runs of one name, newest first; a light handle that reads what it is asked for.
+
+    ``Flow("churn")`` looks in the default store and the current namespace; ``client.flow("churn")`` elsewhere.
+    Raises `FlowNotFoundError` where there is none.
+    """
+
+    def __init__(self, name: str) -> None:
+        found = Client().flow(name)
+        self._client, self._name, self._homes = found._client, found._name, found._homes
+
+    @classmethod
+    def _of(cls, client: Client, name: str, homes: tuple[str, ...]) -> Flow:
+        flow = cls.__new__(cls)
+        flow._client, flow._name, flow._homes = client, name, homes
+        return flow
+
+    @property
+    def name(self) -> str:
+        """Name of the flow."""
+        return self._name
+
+    @property
+    def id(self) -> str:
+        """Name of the flow, under the word that Metaflow uses."""
+        return self._name
+
+    @property
+    def client(self) -> Client:
+        """The client that found it."""
+        return self._client
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """The namespaces in which runs are looked for."""
+        return self._homes
+
+    @property
+    def latest_run(self) -> Run:
+        """The newest run, whatever became of it; raises `RunNotFoundError` where there is none."""
+        for view in self._views():
+            return Run._of(self._client, view)
+        raise RunNotFoundError(f"Flow {self._name!r} has no runs in {self._where()}.")
+
+    @property
+    def latest_successful_run(self) -> Run:
+        """The newest run that succeeded; raises `RunNotFoundError` where there is none."""
+        newest = ""
+        for view in self._views():
+            if view.status == "succeeded":
+                return Run._of(self._client, view)
+            newest = newest or f" The newest one, {view.run}, is {view.status}."
+        raise RunNotFoundError(
+            f"Flow {self._name!r} has no successful run in {self._where()}.{newest} Flow.latest_run gives it all the same."
+        )
+
+    def latest_run_with(self, artifact: str) -> Run:
+        """Return the newest successful run that holds `artifact`; raise `ArtifactNotFoundError` with the nearest name."""
+        known: dict[str, str] = {}
+        unsuccessful = ""
+        for count, view in enumerate(self._views()):
+            if artifact in view.artifacts and view.status == "succeeded":
+                return Run._of(self._client, view)
+            if artifact in view.artifacts and not unsuccessful:
+                unsuccessful = f" Run {view.run}, which is {view.status}, holds it: '{self._name}/{artifact}@{view.run}'."
+            for name in view.artifacts:
+                known.setdefault(name, view.run)
+            if count >= LOOK_BACK_RUNS:
+                break
+        listed = f" There are: {', '.join(list(known)[:10])}." if known else ""
+        raise ArtifactNotFoundError(
+            f"No successful run of flow {self._name!r} in {self._where()} holds an artifact {artifact!r}."
+            f"{unsuccessful}{nearest(artifact, known)}{listed}"
+        )
+
+    def runs(self, *tags: str, limit: int | None = None) -> Iterator[Run]:
+        """Yield the runs, newest first: those that carry all of `tags`, and at most `limit`. Nothing is read ahead."""
+        wanted = frozenset(tags)
+        count = 0
+        if limit is not None and limit <= 0:
+            return
+        for view in self._views():
+            if wanted <= set(view.tags):
+                yield Run._of(self._client, view)
+                count += 1
+                if count == limit:
+                    return
+
+    def __getitem__(self, run_id: str) -> Run:
+        """Return a run by its id or an unambiguous beginning of it."""
+        catalog = self._client.repository.catalog
+        text = str(run_id)
+        found = [(space, found) for space in self._homes for found in _few(catalog.run_ids(space, self._name, text))]
+        if len(found) == 1:
+            return Run._of(self._client, catalog.run(found[0][0], self._name, found[0][1]))
+        if not found:
+            newest = next(iter(self.runs(limit=1)), None)
+            hint = f" The newest is {newest.id}." if newest else ""
+            raise RunNotFoundError(f"Flow {self._name!r} has no run {text!r} in {self._where()}.{hint}")
+        listed = ", ".join(name for _, name in found[:3])
+        raise RunNotFoundError(f"{text!r} is the beginning of several runs of {self._name!r}: {listed}, … Write more of it.")
+
+    def __iter__(self) -> Iterator[Run]:
+        return self.runs()
+
+    def __contains__(self, run_id: object) -> bool:
+        try:
+            self[str(run_id)]
+        except RunNotFoundError:
+            return False
+        return True
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Flow) and self.__reduce__() == other.__reduce__()
+
+    def __hash__(self) -> int:
+        return hash((self._client, self._name, self._homes))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Flow._of, (self._client, self._name, self._homes)
+
+    def __repr__(self) -> str:
+        return f"Flow({self._name!r})"
+
+    def _repr_html_(self) -> str:
+        from holdall._html import flow_html
+
+        return flow_html(self)
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return [run.id for run in self.runs(limit=50)]
+
+    def _views(self) -> Iterator[RunView]:
+        catalog = self._client.repository.catalog
+        if len(self._homes) == 1:
+            return catalog.newest(self._homes[0], self._name)
+        streams = [catalog.newest(space, self._name) for space in self._homes]
+        return heapq.merge(*streams, key=lambda view: view.run, reverse=True)
+
+    def _where(self) -> str:
+        spaces = ", ".join(map(repr, self._homes[:3])) + (", …" if len(self._homes) > 3 else "")
+        return f"namespace {spaces} ({self._client.url})"
+
+
+def _few(ids: Iterator[str]) -> list[str]:
+    return [run_id for run_id, _ in zip(ids, range(4), strict=False)]

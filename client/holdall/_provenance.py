@@ -1,0 +1,123 @@
+"""Who, when, where, with what: what a run records of the process that made it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+__all__ = ["Provenance", "mask_secrets"]
+
+GIT_SECONDS_MAX: Final = 5.0
+"""A repository on a slow disk must not hold a run up for longer than this."""
+
+_SECRET_OPTION: Final = re.compile(r"(?i)^--?[\w-]*(password|passwd|secret|token|api[-_]?key|credential|private[-_]?key)[\w-]*$")
+_SECRET_VALUE: Final = re.compile(
+    r"(?i)([\w-]*(?:password|passwd|secret|token|api[-_]?key|credential|private[-_]?key)[\w-]*=)(\S+)"
+)
+_URL_PASSWORD: Final = re.compile(r"(\w+://[^/\s:@]*:)[^/\s@]+(@)")
+_DIST_INFO: Final = re.compile(r"(.+?)-([^-]+)\.(?:dist-info|egg-info)$")
+
+
+class Provenance:
+    """Gathers what is worth knowing about this process; git is asked in the background, while the caller computes."""
+
+    def __init__(self, user: str) -> None:
+        self._user = user
+        self._git: dict[str, Any] = {}
+        self._thread = threading.Thread(target=self._ask_git, name="holdall-git", daemon=True)
+        self._thread.start()
+
+    def info(self) -> Mapping[str, Any]:
+        """Return all of it as plain JSON values."""
+        self._thread.join(GIT_SECONDS_MAX)
+        info: dict[str, Any] = {
+            "user": self._user,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "command": mask_secrets(_command_line()),
+            "folder": os.path.basename(os.getcwd()),
+            "python": platform.python_version(),
+            "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
+            "packages": installed_packages(),
+        }
+        if self._git:
+            info["git"] = self._git
+        return info
+
+    def _ask_git(self) -> None:
+        commit = _git("rev-parse", "HEAD")
+        if not commit:
+            return
+        found: dict[str, Any] = {"commit": commit}
+        branch = _git("symbolic-ref", "--short", "-q", "HEAD")
+        if branch:
+            found["branch"] = branch
+        status = _git("status", "--porcelain", "--untracked-files=no")
+        if status is not None:
+            found["dirty"] = bool(status)
+        self._git = found
+
+
+def mask_secrets(arguments: Sequence[str]) -> list[str]:
+    """Return a command line in which the values of options that sound like secrets are ``***``.
+
+    Hidden are: what follows an option such as ``--password``, what follows ``token=``, and passwords in URLs.
+    """
+    masked: list[str] = []
+    hide = False
+    for argument in arguments:
+        if hide and not argument.startswith("-"):
+            masked.append("***")
+            hide = False
+            continue
+        hide = bool(_SECRET_OPTION.match(argument))
+        masked.append(_URL_PASSWORD.sub(r"\1***\2", _SECRET_VALUE.sub(r"\1***", argument)))
+    return masked
+
+
+def installed_packages() -> dict[str, str]:
+    """Return the versions of the installed packages, by their normalized names.
+
+    The names of their metadata folders tell both: to read each of them would take a hundred times as long.
+    """
+    packages: dict[str, str] = {}
+    for folder in sys.path:
+        try:
+            names = os.listdir(folder or ".")
+        except OSError:
+            continue
+        for name in names:
+            match = _DIST_INFO.match(name)
+            if match:
+                packages.setdefault(re.sub(r"[-_.]+", "-", match[1]).lower(), match[2])
+    return dict(sorted(packages.items()))
+
+
+def _command_line() -> list[str]:
+    if "ipykernel" in sys.modules:
+        return ["notebook"]
+    arguments = list(sys.argv)
+    if arguments and arguments[0]:
+        path = Path(arguments[0])
+        # Where somebody keeps their files is nobody's business; how they called the script is.
+        arguments[0] = path.name if path.is_absolute() else str(path)
+    return arguments or ["python"]
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        # Without optional locks, looking never disturbs a git command that the user runs meanwhile.
+        done = subprocess.run(
+            ["git", "--no-optional-locks", *arguments], capture_output=True, timeout=GIT_SECONDS_MAX, check=False, text=True
+        )
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

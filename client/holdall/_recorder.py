@@ -1,0 +1,367 @@
+"""Recording a run: ``with holdall.run("churn") as run``."""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import inspect
+import logging
+import os
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Any, Final, ParamSpec, TypeVar, overload
+
+from holdall._artifact import Artifact
+from holdall._client import Client, missing_artifact
+from holdall._defaults import default_flow, default_user, resolve_namespace
+from holdall._provenance import Provenance
+from holdall._reference import Reference
+from holdall._values import encode_params, metric_value
+from holdall.store import HoldallError, InvalidNameError
+from holdall_store.format import ExceptionInfo, check_name
+from holdall_store.repository import Point, RunWriter, StoredArtifact
+
+__all__ = ["ActiveRun", "RunContext", "current_run"]
+
+logger = logging.getLogger("holdall")
+
+ANNOUNCE_SECONDS: Final = 1.0
+"""A run that takes longer becomes visible to others; a shorter one is written once, when it ends."""
+
+FLUSH_SHARE: Final = 0.05
+FLUSH_SECONDS_MAX: Final = 60.0
+"""Small values wait for at most a twentieth of what the run has taken so far, and a minute: long runs keep short logs."""
+
+TRACEBACK_CHARACTERS_MAX: Final = 20_000
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+_current: contextvars.ContextVar[ActiveRun | None] = contextvars.ContextVar("holdall_run", default=None)
+
+
+def current_run() -> ActiveRun | None:
+    """Return the run whose ``with`` block is being executed, or ``None``.
+
+    >>> import holdall
+    >>> with holdall.run("churn") as run:
+    ...     holdall.current_run() is run
+    True
+    """
+    return _current.get()
+
+
+class ActiveRun:
+    """A run that is being recorded. Its methods may be called from several threads."""
+
+    def __init__(
+        self,
+        client: Client,
+        flow: str,
+        *,
+        params: object = None,
+        tags: Iterable[str] = (),
+        single_saves: bool = False,
+    ) -> None:
+        settings = client.settings
+        self._client = client
+        user = default_user(settings)
+        namespace = client.namespace or resolve_namespace(settings) or f"user:{user}"
+        encoded = encode_params(params)
+        items = params if isinstance(params, Mapping) else getattr(params, "__dict__", {})
+        self._params = dict(items) if params is not None else {}
+        self._single_saves = single_saves
+        provenance = Provenance(user)
+        self._writer: RunWriter = client.repository.begin_run(
+            namespace,
+            check_name(flow, "flow"),
+            params=encoded,
+            tags=_check_tags(tags),
+            info=provenance.info,
+            single_saves=single_saves,
+        )
+        self._steps: dict[str, int] = {}
+        self._keeper = None if single_saves else _Keeper(self._writer)
+
+    @property
+    def id(self) -> str:
+        """Id of the run."""
+        return self._writer.head.run
+
+    @property
+    def flow(self) -> str:
+        """Name of the flow."""
+        return self._writer.head.flow
+
+    @property
+    def namespace(self) -> str:
+        """The namespace that the run lies in."""
+        return self._writer.head.namespace
+
+    @property
+    def pathspec(self) -> str:
+        """``flow/run``, for `holdall.Run`."""
+        return f"{self.flow}/{self.id}"
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """The parameters that the run was begun with."""
+        return MappingProxyType(self._params)
+
+    @property
+    def tags(self) -> frozenset[str]:
+        """The tags of the run."""
+        return frozenset(self._writer.head.tags)
+
+    def save(self, objects: Mapping[str, Any] | None = None, /, **named: Any) -> dict[str, Artifact]:
+        """Save any number of named objects, and return their handles by name.
+
+        What is larger than about 4 KiB is durable when this returns. Smaller values become durable together: with the
+        next large one, when the run ends, or after a second or so (`flush` does it at once). A name that was saved
+        before now means the new object. If anything cannot be saved, an error names it, and nothing of this call is.
+
+        >>> import holdall
+        >>> with holdall.run("churn") as run:
+        ...     saved = run.save(weights=[0.5, 0.25], note="first try")
+        >>> sorted(saved)
+        ['note', 'weights']
+        """
+        from holdall_store.serializers import encode
+
+        every = {**(objects or {}), **named}
+        encoded = {check_name(name, "artifact"): encode(value, name=name) for name, value in every.items()}
+        if len(encoded) != len(every):
+            raise InvalidNameError("Two of the names to save are the same once they are in Unicode's normal form.")
+        return self._handles(self._writer.save(encoded, commit=self._single_saves))
+
+    def save_file(self, path: str | os.PathLike[str], name: str | None = None) -> Artifact:
+        """Save a file as it is, under its own name or `name`; it need not fit in memory."""
+        from holdall_store.serializers import encode_file
+
+        checked = check_name(name if name is not None else Path(path).resolve().name, "artifact")
+        stored = self._writer.save({checked: encode_file(Path(path))}, commit=self._single_saves)
+        return self._handles(stored)[checked]
+
+    def save_dir(self, path: str | os.PathLike[str], name: str | None = None) -> Artifact:
+        """Save a directory with all that is in it, under its own name or `name`.
+
+        Permissions, empty directories, and symbolic links that stay inside are kept; a link that points outside raises
+        `UnsupportedTypeError`, since what it means elsewhere cannot be known.
+        """
+        from holdall_store.serializers import encode_directory
+
+        checked = check_name(name if name is not None else Path(path).resolve().name, "artifact")
+        stored = self._writer.save({checked: encode_directory(Path(path))}, commit=self._single_saves)
+        return self._handles(stored)[checked]
+
+    def log(self, metrics: Mapping[str, Any] | None = None, /, *, step: float | None = None, **named: Any) -> None:
+        """Add a point to each of the named metrics; `step` counts from 0 for each of them unless it is given.
+
+        >>> import holdall
+        >>> with holdall.run("churn") as run:
+        ...     for loss in (0.9, 0.5, 0.4):
+        ...         run.log(loss=loss)
+        >>> holdall.Flow("churn").latest_run.metrics["loss"]
+        0.4
+        """
+        every = {check_name(name, "metric"): value for name, value in {**(metrics or {}), **named}.items()}
+        values = {name: metric_value(name, value) for name, value in every.items()}
+        at = time.time()
+        points = []
+        for name, value in values.items():
+            number = self._steps.get(name, 0) if step is None else step
+            self._steps[name] = int(number) + 1
+            points.append(Point(name, value, number, at))
+        self._writer.log(points, commit=self._single_saves)
+
+    def flush(self) -> None:
+        """Make durable all that was saved or logged so far."""
+        self._writer.flush()
+
+    def end(self, error: BaseException | None = None) -> None:
+        """End the run: as succeeded, or as failed by `error`. The ``with`` block does it; ending twice does nothing."""
+        if self._keeper is not None:
+            self._keeper.stop()
+        if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
+            self._writer.end("succeeded")
+        else:
+            text = "".join(traceback.format_exception(error))
+            self._writer.end(
+                "failed",
+                ExceptionInfo(
+                    type=f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins."),
+                    message=_clean(str(error)),
+                    traceback=_clean(text[-TRACEBACK_CHARACTERS_MAX:]),
+                ),
+            )
+
+    def __getitem__(self, name: str) -> Artifact:
+        stored = self._writer.view_pending()
+        if name not in stored:
+            raise missing_artifact(name, stored, f"run {self.id} of flow {self.flow!r}")
+        return self._handles({name: stored[name]})[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._writer.view_pending()
+
+    def __repr__(self) -> str:
+        state = "ended" if self._writer.ended else "running"
+        return f"ActiveRun({self.pathspec!r}, {state})"
+
+    def _handles(self, stored: Mapping[str, StoredArtifact]) -> dict[str, Artifact]:
+        head = self._writer.head
+        return {
+            name: Artifact._of(self._client, head.namespace, head.flow, head.run, name, artifact)
+            for name, artifact in stored.items()
+        }
+
+
+class RunContext:
+    """What `holdall.run` returns: a ``with`` block, or a decorator."""
+
+    def __init__(self, flow: str | None, *, params: object, tags: Iterable[str], client: Client | None) -> None:
+        self._flow = flow
+        self._params = params
+        self._tags = tuple(_check_tags(tags))
+        self._client = client
+        self._entered: list[tuple[ActiveRun, contextvars.Token[ActiveRun | None]]] = []
+        if flow is not None:
+            parsed = Reference.parse(flow)
+            if parsed.artifact or parsed.run or parsed.alias:
+                raise InvalidNameError(f"{flow!r} is not the name of a flow, which has no '/', ':' or '@' in it.")
+
+    def __enter__(self) -> ActiveRun:
+        run = self._begin(self._params)
+        self._entered.append((run, _current.set(run)))
+        return run
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        run, token = self._entered.pop()
+        _current.reset(token)
+        _end(run, error)
+
+    @overload
+    def __call__(self, function: Callable[_P, _R]) -> Callable[_P, _R]: ...
+    @overload
+    def __call__(self, function: Any) -> Any: ...
+    def __call__(self, function: Any) -> Any:
+        """Return `function` as one whose every call is a run.
+
+        Arguments become parameters; a returned dict becomes artifacts, any other value but ``None`` the artifact
+        ``result``. `current_run` gives the run inside of it.
+        """
+        signature = inspect.signature(function)
+
+        def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> RunContext:
+            bound = signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            params = {**(self._params if isinstance(self._params, Mapping) else {}), **_plain(bound.arguments)}
+            return RunContext(self._flow or function.__name__, params=params, tags=self._tags, client=self._client)
+
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def call_async(*args: Any, **kwargs: Any) -> Any:
+                with begin(args, kwargs) as run:
+                    result = await function(*args, **kwargs)
+                    _save_result(run, result)
+                    return result
+
+            return call_async
+
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with begin(args, kwargs) as run:
+                result = function(*args, **kwargs)
+                _save_result(run, result)
+                return result
+
+        return call
+
+    def __repr__(self) -> str:
+        return f"run({self._flow!r})"
+
+    def _begin(self, params: object) -> ActiveRun:
+        flow, client = self._flow or default_flow(), self._client or Client()
+        parsed = Reference.parse(flow)
+        if parsed.namespace is not None:
+            client = client.in_namespace(parsed.namespace)
+        return ActiveRun(client, parsed.flow or flow, params=params, tags=self._tags)
+
+
+class _Keeper:
+    """Makes a run known, and its small values durable, from time to time."""
+
+    def __init__(self, writer: RunWriter) -> None:
+        self._writer = writer
+        self._stop = threading.Event()
+        self._began = time.monotonic()
+        self._thread = threading.Thread(target=self._keep, name="holdall-run", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _keep(self) -> None:
+        while not self._stop.wait(self._pause()):
+            try:
+                self._writer.flush()
+            except Exception as error:  # the values are still pending: the end of the run tries again, and raises
+                logger.warning("Small values of run %s are not durable yet: %s", self._writer.head.run, error)
+
+    def _pause(self) -> float:
+        return min(max(ANNOUNCE_SECONDS, FLUSH_SHARE * (time.monotonic() - self._began)), FLUSH_SECONDS_MAX)
+
+
+def _end(run: ActiveRun, error: BaseException | None) -> None:
+    """End a run; where it failed already, a failure to write that down is told, but does not hide why."""
+    if error is None:
+        run.end()
+        return
+    try:
+        run.end(error)
+    except HoldallError as second:
+        error.add_note(f"holdall could not record this failure of run {run.id}: {second}")
+
+
+def _save_result(run: ActiveRun, result: object) -> None:
+    if isinstance(result, dict) and all(isinstance(name, str) for name in result):
+        if result:
+            run.save(result)
+    elif result is not None:
+        run.save(result=result)
+
+
+def _plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that can be parameters; large ones, such as frames, are no parameters."""
+    plain = {}
+    for name, value in arguments.items():
+        try:
+            encode_params({name: value})
+        except HoldallError:
+            continue
+        plain[name] = value
+    return plain
+
+
+def _check_tags(tags: Iterable[str]) -> list[str]:
+    if isinstance(tags, str):
+        raise InvalidNameError(f"tags are a list of strings; write tags=[{tags!r}].")
+    checked = list(dict.fromkeys(tags))
+    for tag in checked:
+        if not isinstance(tag, str) or not tag.strip() or len(tag) > 256 or not tag.isprintable():
+            raise InvalidNameError(f"{tag!r:.80} is no tag: tags are printable strings of up to 256 characters.")
+    return checked
+
+
+def _clean(text: str) -> str:
+    """Return `text` with lone surrogates replaced: JSON cannot hold them."""
+    return text.encode("utf-8", "replace").decode()

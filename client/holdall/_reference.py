@@ -1,0 +1,75 @@
+"""References: ``[namespace/]flow[/artifact][:alias|@run]``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from holdall.store import InvalidNameError
+from holdall_store.format import check_name, check_namespace
+
+__all__ = ["Reference"]
+
+_GRAMMAR = "References are written [namespace/]flow[/artifact][:alias|@run], for example 'churn/model:champion'."
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Names an artifact, a run or a flow; at most one of `alias` and `run` is given."""
+
+    namespace: str | None = None
+    flow: str | None = None
+    artifact: str | None = None
+    alias: str | None = None
+    run: str | None = None
+
+    @classmethod
+    def parse(cls, text: str, *, lone: str = "flow") -> Reference:
+        """Return the reference that `text` writes; `lone` says what a single name stands for: ``flow`` or ``artifact``.
+
+        A first part with a colon in it, such as ``user:ana``, is a namespace. Raises `InvalidNameError`.
+        """
+        if not isinstance(text, str):
+            raise InvalidNameError(f"A reference is a string, not {type(text).__name__}. {_GRAMMAR}")
+        parts = text.split("/")
+        namespace = None
+        if len(parts) > 1 and ":" in parts[0]:
+            namespace = check_namespace(parts.pop(0))
+        elif len(parts) == 3:
+            raise InvalidNameError(f"{text!r:.200}: {parts[0]!r:.80} is no namespace, they are written kind:name. {_GRAMMAR}")
+        if len(parts) > 2 or not all(parts):
+            raise InvalidNameError(f"{text!r:.200} is no reference. {_GRAMMAR}")
+        last, alias, run = _split_selector(parts.pop(), text)
+        parts.append(last)
+        names = [check_name(part, what) for part, what in zip(parts, ("flow", "artifact"), strict=False)]
+        if len(names) == 1 and lone == "artifact" and namespace is None:
+            return cls(None, None, check_name(names[0], "artifact"), alias, run)
+        return cls(namespace, names[0], names[1] if len(names) == 2 else None, alias, run)
+
+    def at(self, run: str) -> Reference:
+        """Return this reference, fixed to a run."""
+        return replace(self, run=run, alias=None)
+
+    def __str__(self) -> str:
+        names = "/".join(name for name in (self.namespace, self.flow, self.artifact) if name)
+        return names + (f":{self.alias}" if self.alias else "") + (f"@{self.run}" if self.run else "")
+
+
+def _split_selector(last: str, text: str) -> tuple[str, str | None, str | None]:
+    name, at, run = last.partition("@")
+    name, colon, alias = name.partition(":")
+    if (at and colon) or (at and not run) or (colon and not alias):
+        raise InvalidNameError(f"{text!r:.200} is no reference. {_GRAMMAR}")
+    return name, check_name(alias, "alias") if colon else None, _check_run(run, text) if at else None
+
+
+def _check_run(run: str, text: str) -> str:
+    day, t, rest = run.partition("T")
+    time, hyphen, randomness = rest.partition("-")
+    digits = day + time
+    if not digits.isascii() or not digits.isdigit() or len(day) > 8 or (t and len(day) != 8) or len(time) > 12:
+        raise InvalidNameError(
+            f"{text!r:.200}: {run!r:.80} is no run. Runs are called by their time, such as 20261123T081402, or the beginning of it."
+        )
+    if hyphen and (len(time) != 12 or not set(randomness) <= set("abcdefghijklmnopqrstuvwxyz234567")):
+        raise InvalidNameError(f"{text!r:.200}: {run!r:.80} is no run id; they look like 20261123T081402123456-k3f9qa.")
+    return run

@@ -1,0 +1,192 @@
+"""The shortest forms: save and load without a run, a client or a ``with`` block."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from holdall._artifact import Artifact
+from holdall._client import Client
+from holdall._defaults import default_flow, default_user
+from holdall._recorder import ActiveRun, RunContext, current_run
+from holdall._reference import Reference
+from holdall.store import ArtifactNotFoundError, FlowNotFoundError, HoldallError, InvalidNameError
+
+__all__ = ["alias", "load", "load_many", "log", "run", "save", "save_dir", "save_file"]
+
+logger = logging.getLogger("holdall")
+
+# One run a process for each place that was saved to: (process, store, namespace, flow).
+_implicit: dict[tuple[int, str, str | None, str], ActiveRun] = {}
+_lock = threading.Lock()
+
+
+def run(
+    flow: str | None = None,
+    *,
+    params: object = None,
+    tags: Iterable[str] = (),
+    client: Client | None = None,
+) -> RunContext:
+    """Record a run of `flow`: as a ``with`` block, or as a decorator of a function.
+
+    `flow` is by default the name of the script. `params` is a mapping, or anything with attributes. A block that
+    raises leaves a failed run, with its exception and what it had saved. As a decorator, the function's arguments are
+    the parameters, and a dict that it returns becomes artifacts.
+
+    >>> import holdall
+    >>> with holdall.run("churn", params={"lr": 0.1}, tags=["nightly"]) as run:
+    ...     run.log(auc=0.91)
+    ...     saved = run.save(model={"weights": [1.0, 2.0]})
+    >>> holdall.load("churn/model")
+    {'weights': [1.0, 2.0]}
+    """
+    return RunContext(flow, params=params, tags=tags, client=client)
+
+
+def save(obj: Any, name: str, *, client: Client | None = None) -> Artifact:
+    """Save one object as ``name`` or ``flow/name``, durable when this returns, and return its handle.
+
+    Inside a ``with holdall.run(...)`` block, a plain name (or one with the block's own flow) goes to that run.
+    Otherwise it goes to this process's implicit run of the flow, by default that of the script's name; such a run
+    counts as successful from its first save on.
+
+    >>> import holdall
+    >>> artifact = holdall.save([1, 2, 3], "churn/scores")
+    >>> holdall.load("churn/scores")
+    [1, 2, 3]
+    """
+    return _save(name, client, lambda target, artifact: target.save({artifact: obj})[artifact])
+
+
+def save_file(path: str | os.PathLike[str], name: str, *, client: Client | None = None) -> Artifact:
+    """Save a file as ``name`` or ``flow/name``; see `save`."""
+    return _save(name, client, lambda target, artifact: target.save_file(path, artifact))
+
+
+def save_dir(path: str | os.PathLike[str], name: str, *, client: Client | None = None) -> Artifact:
+    """Save a directory as ``name`` or ``flow/name``; see `save`."""
+    return _save(name, client, lambda target, artifact: target.save_dir(path, artifact))
+
+
+def log(metrics: Mapping[str, Any] | None = None, /, *, step: float | None = None, **named: Any) -> None:
+    """Add points to metrics of the current run, or of this process's implicit run; see `ActiveRun.log`."""
+    target = current_run() or _implicit_run(Client(), default_flow())
+    target.log(metrics, step=step, **named)
+
+
+def load(
+    reference: str,
+    *,
+    columns: Sequence[str] | None = None,
+    trust: bool | None = None,
+    verify: bool = True,
+    client: Client | None = None,
+) -> Any:
+    """Load what a reference means: ``[namespace/]flow/artifact[:alias|@run]``.
+
+    Without a selector it is the artifact of the newest successful run that holds it. A plain name means the flow of
+    this script. `columns` reads only those columns of a table. `trust` allows pickles for this call: by default only
+    those of one's own local store are loaded. Arrays come back writable; where the store is local they are mapped from
+    it, and changes to them never reach it. ``verify=False`` skips the check of every byte.
+
+    Raises `ArtifactNotFoundError` and its like with the nearest name and where it is; `UnsafeLoadError`;
+    `IntegrityError` where a byte is not what was saved.
+
+    >>> import holdall
+    >>> saved = holdall.save({"depth": 3}, "churn/settings")
+    >>> holdall.load("churn/settings")
+    {'depth': 3}
+    """
+    return _find(reference, client).load(columns=columns, trust=trust, verify=verify)
+
+
+def load_many(
+    references: Iterable[str | Artifact], *, trust: bool | None = None, client: Client | None = None
+) -> list[Any]:
+    """Load several references or artifacts at a time, and return the objects in their order.
+
+    >>> import holdall
+    >>> first, second = holdall.save(1, "churn/a"), holdall.save(2, "churn/b")
+    >>> holdall.load_many(["churn/a", second])
+    [1, 2]
+    """
+    chosen = client or Client()
+    return chosen.load_many([_find(item, chosen) if isinstance(item, str) else item for item in references], trust=trust)
+
+
+def alias(reference: str, name: str, *, note: str = "", client: Client | None = None) -> None:
+    """Let ``:name`` mean the run of `reference` from now on; what it meant before stays in its history.
+
+    >>> import holdall
+    >>> saved = holdall.save("v1", "churn/model")
+    >>> holdall.alias("churn", "champion", note="passed the shadow test")
+    >>> holdall.load("churn/model:champion")
+    'v1'
+    """
+    chosen = client or Client()
+    parsed = Reference.parse(reference)
+    target = chosen.run_of(parsed, having=parsed.artifact)
+    chosen.aliases.set(target, name, note=note, who=default_user(chosen.settings))
+
+
+def _find(reference: str, client: Client | None) -> Artifact:
+    chosen = client or Client()
+    parsed = Reference.parse(reference, lone="artifact")
+    if parsed.flow is not None:
+        return chosen.artifact(parsed)
+    active = current_run()
+    if active is not None and parsed.run is None and parsed.alias is None and parsed.artifact in active:
+        return active[str(parsed.artifact)]
+    flow = active.flow if active is not None else default_flow()
+    full = Reference(None, flow, parsed.artifact, parsed.alias, parsed.run)
+    try:
+        return chosen.artifact(full)
+    except (FlowNotFoundError, ArtifactNotFoundError) as error:
+        homes = [found.name for found in chosen.flows if _holds(found, str(parsed.artifact))][:3]
+        hint = f" Flow {homes[0]!r} has one: holdall.load('{homes[0]}/{parsed.artifact}')." if homes else ""
+        raise type(error)(f"{error}{hint} (A name without a flow means the flow of this script, {flow!r}.)") from None
+
+
+def _holds(flow: Any, artifact: str) -> bool:
+    return any(artifact in found for found in flow.runs(limit=1))
+
+
+def _save(name: str, client: Client | None, save_to: Callable[[ActiveRun, str], Artifact]) -> Artifact:
+    parsed = Reference.parse(name, lone="artifact")
+    if parsed.artifact is None or parsed.alias or parsed.run:
+        raise InvalidNameError(f"{name!r:.200} cannot be saved to: write 'name' or 'flow/name'.")
+    active = current_run()
+    if active is not None and client is None and parsed.namespace is None and parsed.flow in (None, active.flow):
+        artifact = save_to(active, parsed.artifact)
+        active.flush()
+        return artifact
+    chosen = client or Client()
+    if parsed.namespace is not None:
+        chosen = chosen.in_namespace(parsed.namespace)
+    return save_to(_implicit_run(chosen, parsed.flow or default_flow()), parsed.artifact)
+
+
+def _implicit_run(client: Client, flow: str) -> ActiveRun:
+    """Return this process's run of single saves for a place; the first save begins it."""
+    place = (os.getpid(), client.url, client.namespace, flow)
+    with _lock:
+        if place not in _implicit:
+            if not _implicit:
+                atexit.register(_end_implicit)
+            _implicit[place] = ActiveRun(client, flow, single_saves=True)
+        return _implicit[place]
+
+
+def _end_implicit() -> None:
+    """End the implicit runs of this process; what was saved is durable already, so nothing here may fail the exit."""
+    for place, active in list(_implicit.items()):
+        if place[0] == os.getpid() and active._writer.recorded:
+            try:
+                active.end()
+            except HoldallError as error:
+                logger.warning("The end of run %s was not recorded: %s", active.id, error)

@@ -1,0 +1,54 @@
+"""The engine: a content-addressed, deduplicating store of artifacts on a local disk or an object store.
+
+It is usable without the face: ``Repository(open_storage("path"))``.
+"""
+
+from __future__ import annotations
+
+from holdall_store.errors import (
+    AccessDeniedError,
+    AliasNotFoundError,
+    AlreadyExistsError,
+    ArtifactNotFoundError,
+    ConflictError,
+    FlowNotFoundError,
+    FormatError,
+    HoldallError,
+    IntegrityError,
+    InvalidNameError,
+    MissingDependencyError,
+    NamespaceNotFoundError,
+    NotFoundError,
+    ObjectNotFoundError,
+    RunNotFoundError,
+    RunStateError,
+    StorageError,
+    StoreNotFoundError,
+    UnsafeLoadError,
+    UnsupportedTypeError,
+    nearest,
+)
+
+__all__ = [
+    "AccessDeniedError",
+    "AliasNotFoundError",
+    "AlreadyExistsError",
+    "ArtifactNotFoundError",
+    "ConflictError",
+    "FlowNotFoundError",
+    "FormatError",
+    "HoldallError",
+    "IntegrityError",
+    "InvalidNameError",
+    "MissingDependencyError",
+    "NamespaceNotFoundError",
+    "NotFoundError",
+    "ObjectNotFoundError",
+    "RunNotFoundError",
+    "RunStateError",
+    "StorageError",
+    "StoreNotFoundError",
+    "UnsafeLoadError",
+    "UnsupportedTypeError",
+    "nearest",
+]
