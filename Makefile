@@ -13,8 +13,8 @@ STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 PYTEST_ARGS ?=
 
-# The demo's store: a folder of the checkout, begun anew each time.
-DEMO_STORE ?= demo-store
+# Where the demo keeps its store and its executed notebook; begun anew each time.
+DEMO_FOLDER ?= demo-store
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint types layers pytest format bench lock clean
@@ -37,7 +37,7 @@ $(STAMP): pyproject.toml requirements/dev.txt
 install: $(STAMP)
 
 demo: $(STAMP)
-	@$(BIN)/python examples/flights/demo.py --store $(DEMO_STORE)
+	@$(BIN)/python examples/flights/demo.py --folder $(DEMO_FOLDER)
 
 test: lint types layers pytest
 
@@ -74,6 +74,6 @@ lock:
 	mv .venv-lock/dev.txt requirements/dev.txt && rm -rf .venv-lock
 
 clean:
-	rm -rf .venv .venv-ci .venv-lock build dist $(DEMO_STORE)
+	rm -rf .venv .venv-ci .venv-lock build dist demo-store
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find benchmarks client datastore docs examples tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -18,6 +18,7 @@ FENCE = re.compile(
     r"^(?P<mark>`{3,}|~{3,})[ \t]*(?P<language>[\w+-]*)[^\n]*\n(?P<code>.*?)^(?P=mark)[ \t]*$", re.MULTILINE | re.DOTALL
 )
 EXEMPT = re.compile(r"<!-- not run: (?P<reason>[^\n]{10,}?) -->\n+\Z")
+LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
 TIME_LIMIT_S = 120
 
 
@@ -72,6 +73,27 @@ def test_examples_run(page: Path, tmp_path: Path) -> None:
     result = run(page.read_text(encoding="utf-8"), tmp_path, page.stem)
 
     assert result.returncode == 0, result.stderr
+
+
+def dead_links(page: Path) -> list[str]:
+    """Return the relative links of a page that lead nowhere."""
+    targets = (link["target"] for link in LINK.finditer(FENCE.sub("", page.read_text(encoding="utf-8"))))
+    files = (target.partition("#")[0] for target in targets if "://" not in target)
+    return [file for file in files if not (page.parent / file).exists()]
+
+
+@pytest.mark.parametrize("page", [*PAGES, *ROOT.glob("C*.md")], ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    """A link to another file of the project finds it."""
+    assert dead_links(page) == []
+
+
+def test_a_dead_link_is_seen(tmp_path: Path) -> None:
+    """A link to a file that is not there is named; one in a code fence is no link."""
+    page = tmp_path / "page.md"
+    page.write_text("[here](page.md#top) [gone](lost.md)\n\n```text\n[no](link.md)\n```\n")
+
+    assert dead_links(page) == ["lost.md"]
 
 
 def test_the_readme_has_examples_that_run() -> None:

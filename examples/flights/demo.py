@@ -1,0 +1,109 @@
+"""Run the main job from end to end: train, load in a second process and in a notebook, train again, compare."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+HERE = Path(__file__).resolve().parent
+STORE = ".holdall"
+
+
+def title(text: str) -> None:
+    """Print the heading of a step."""
+    print(f"\n── {text} " + "─" * max(0, 96 - len(text)), flush=True)
+
+
+def script(environ: Mapping[str, str], name: str, *arguments: str) -> None:
+    """Run one of the scripts in a process of its own."""
+    print(f"$ python {' '.join([name, *arguments])}", flush=True)
+    start = time.perf_counter()
+    subprocess.run([sys.executable, str(HERE / name), *arguments], env=dict(environ), check=True)
+    print(f"({time.perf_counter() - start:.1f} s)", flush=True)
+
+
+def notebook(environ: Mapping[str, str], target: Path) -> None:
+    """Execute the notebook, write it with its outputs to `target`, and print what its cells answered."""
+    print("$ jupyter execute notebook.ipynb", flush=True)
+    document = nbformat.read(HERE / "notebook.ipynb", as_version=4)
+    NotebookClient(document, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(HERE)}}).execute(
+        env=dict(environ)
+    )
+    nbformat.write(document, target)
+    for cell in document.cells:
+        if cell.cell_type != "code":
+            continue
+        print("\n".join(f"    {line}" for line in cell.source.splitlines()))
+        for output in cell.outputs:
+            text = output.get("text") or output.get("data", {}).get("text/plain", "")
+            print("\n".join(f"  → {line}" for line in text.splitlines()))
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Return the environment of the demo's processes: the caller's, but for the store, and with nothing written elsewhere."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HOLDALL_")}
+    jupyter = folder / ".jupyter"
+    return {
+        **kept,
+        "HOLDALL_STORE": str(folder / STORE),
+        "HOLDALL_HOME": str(folder / ".home"),
+        "IPYTHONDIR": str(jupyter / "ipython"),
+        "JUPYTER_PREFER_ENV_PATH": "1",
+        "JUPYTER_RUNTIME_DIR": str(jupyter / "runtime"),
+        "PYTHONWARNINGS": "ignore",
+    }
+
+
+def begin_anew(folder: Path) -> None:
+    """Empty the demo's folder, and make sure first that it is the demo's."""
+    mark = folder / "demo.json"
+    if folder.exists() and any(folder.iterdir()) and not mark.exists():
+        sys.exit(f"{folder} holds something that the demo did not write: name another folder with --folder.")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    mark.write_text(json.dumps({"made by": "examples/flights/demo.py"}) + "\n")
+
+
+def main() -> None:
+    """Run the demo."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, default=Path("demo-store"), help="where to keep the store (%(default)s)")
+    folder: Path = parser.parse_args().folder.resolve()
+    begin_anew(folder)
+    environ = environment(folder)
+    os.environ.update(environ)
+
+    title("1  a plain script trains on 336 776 flights, and saves its model, training frame and metrics")
+    script(environ, "train.py")
+    title("2  another process loads last run's model and predicts")
+    script(environ, "predict.py")
+    title("3  so does a notebook")
+    notebook(environ, folder / "notebook.ipynb")
+    title("4  two more runs: six more columns to learn from, then a changed model on the same columns")
+    script(environ, "train.py", "--weather")
+    script(environ, "train.py", "--weather", "--trees", "80", "--learning-rate", "0.05")
+    title("5  what was stored: what is equal is stored once")
+    script(environ, "compare.py")
+
+    shown, command = os.path.relpath(folder), os.path.relpath(Path(sys.executable).parent / "holdall", folder)
+    title("what to look at next")
+    print(f"cd {shown}")
+    print(f"{command} ls flights              # the runs")
+    print(f"{command} show flights/model      # one artifact")
+    print(f"open {shown}/notebook.ipynb            # the executed notebook")
+    print("examples/flights/train.py           # the script: four lines of it are holdall's")
+    print("docs/index.md                       # where to read on")
+
+
+if __name__ == "__main__":
+    main()
