@@ -28,6 +28,10 @@ RESERVED: Final = frozenset(("latest",))
 """``:latest`` always means what no alias at all means: the newest successful run."""
 
 
+def _ignore(taken: AliasRecord) -> None:
+    """Let another's change stand in the history: ours comes after it, and is the one that holds."""
+
+
 class Aliases:
     """The aliases that a client sees. Each is a log: a change is a new record, so nothing of its history is lost."""
 
@@ -59,7 +63,7 @@ class Aliases:
                 note=note,
             )
 
-        log.append(len(slots), make, lambda taken: None)
+        log.append(len(slots), make, _ignore)
 
     def history(self, namespace: str, flow: str, alias: str) -> list[AliasRecord]:
         """Return every record of an alias, oldest first."""
@@ -86,5 +90,9 @@ class Aliases:
             if slots:
                 return self._client.in_namespace(namespace).flow(flow.name)[log.read(slots[-1]).run]
         known = [name for namespace in flow.namespaces for name in self.names(namespace, flow.name)]
-        listed = f" It has: {', '.join(known[:10])}." if known else " It has none: holdall.alias(reference, name) makes one."
-        raise AliasNotFoundError(f"Flow {flow.name!r} has no alias {alias!r} ({self._client.url}).{nearest(alias, known)}{listed}")
+        listed = (
+            f" It has: {', '.join(known[:10])}." if known else " It has none: holdall.alias(reference, name) makes one."
+        )
+        raise AliasNotFoundError(
+            f"Flow {flow.name!r} has no alias {alias!r} ({self._client.url}).{nearest(alias, known)}{listed}"
+        )

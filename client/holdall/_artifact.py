@@ -35,7 +35,12 @@ class Artifact:
     @classmethod
     def _of(cls, client: Client, namespace: str, flow: str, run: str, name: str, stored: StoredArtifact) -> Artifact:
         artifact = cls.__new__(cls)
-        artifact._client, artifact._place, artifact._name, artifact._stored = client, (namespace, flow, run), name, stored
+        artifact._client, artifact._place, artifact._name, artifact._stored = (
+            client,
+            (namespace, flow, run),
+            name,
+            stored,
+        )
         return artifact
 
     @property
@@ -107,9 +112,7 @@ class Artifact:
             return self.path()
         allowed = self._client.trust if trust is None else trust
         try:
-            return self._client.repository.load(
-                self._stored, columns=columns, trust=allowed, verify=verify
-            )
+            return self._client.repository.load(self._stored, columns=columns, trust=allowed, verify=verify)
         except HoldallError as error:
             raise self._named(error) from error.__cause__
 
@@ -143,7 +146,10 @@ class Artifact:
             raise self._named(error) from error.__cause__
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Artifact) and (self._client.url, self.reference) == (other._client.url, other.reference)
+        return isinstance(other, Artifact) and (self._client.url, self.reference) == (
+            other._client.url,
+            other.reference,
+        )
 
     def __hash__(self) -> int:
         return hash((self._client.url, self.reference))

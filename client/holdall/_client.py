@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from holdall._aliases import Aliases
 from holdall._defaults import default_store, resolve_namespace
@@ -14,7 +14,6 @@ from holdall.store import (
     FlowNotFoundError,
     InvalidNameError,
     NamespaceNotFoundError,
-    RunNotFoundError,
     nearest,
 )
 from holdall_store.config import Settings, read_settings
@@ -190,7 +189,7 @@ class Client:
             self._repository.close()
             self._repository = None
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -216,7 +215,11 @@ class Client:
         return hash((self._url, self._namespace, self._trust))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self._storage or os.path.abspath(self._url) if "://" not in self._url else self._url, self._namespace, self._trust)
+        return _rebuild, (
+            self._storage or os.path.abspath(self._url) if "://" not in self._url else self._url,
+            self._namespace,
+            self._trust,
+        )
 
     def __repr__(self) -> str:
         return f"Client({self._url!r}, namespace={self._namespace!r})"
@@ -248,9 +251,6 @@ class Client:
         where = "any namespace" if self._namespace is None else f"namespace {self._namespace!r}"
         listed = f" It has: {', '.join(known[:10])}." if known else ""
         raise FlowNotFoundError(f"There is no flow {name!r} in {where} ({self.url}).{nearest(name, known)}{listed}")
-
-    def _explain_missing_run(self, flow: Flow, why: str) -> RunNotFoundError:
-        return RunNotFoundError(f"{why} in flow {flow.name!r}, namespace {self._namespace!r} ({self.url}).")
 
 
 def missing_artifact(name: str, known: Mapping[str, Any], where: str) -> ArtifactNotFoundError:

@@ -24,6 +24,10 @@ class Flow:
     Raises `FlowNotFoundError` where there is none.
     """
 
+    _client: Client
+    _name: str
+    _homes: tuple[str, ...]
+
     def __init__(self, name: str) -> None:
         found = Client().flow(name)
         self._client, self._name, self._homes = found._client, found._name, found._homes
@@ -81,7 +85,9 @@ class Flow:
             if artifact in view.artifacts and view.status == "succeeded":
                 return Run._of(self._client, view)
             if artifact in view.artifacts and not unsuccessful:
-                unsuccessful = f" Run {view.run}, which is {view.status}, holds it: '{self._name}/{artifact}@{view.run}'."
+                unsuccessful = (
+                    f" Run {view.run}, which is {view.status}, holds it: '{self._name}/{artifact}@{view.run}'."
+                )
             for name in view.artifacts:
                 known.setdefault(name, view.run)
             if count >= LOOK_BACK_RUNS:
@@ -117,7 +123,9 @@ class Flow:
             hint = f" The newest is {newest.id}." if newest else ""
             raise RunNotFoundError(f"Flow {self._name!r} has no run {text!r} in {self._where()}.{hint}")
         listed = ", ".join(name for _, name in found[:3])
-        raise RunNotFoundError(f"{text!r} is the beginning of several runs of {self._name!r}: {listed}, … Write more of it.")
+        raise RunNotFoundError(
+            f"{text!r} is the beginning of several runs of {self._name!r}: {listed}, … Write more of it."
+        )
 
     def __iter__(self) -> Iterator[Run]:
         return self.runs()

@@ -18,7 +18,9 @@ __all__ = ["Provenance", "mask_secrets"]
 GIT_SECONDS_MAX: Final = 5.0
 """A repository on a slow disk must not hold a run up for longer than this."""
 
-_SECRET_OPTION: Final = re.compile(r"(?i)^--?[\w-]*(password|passwd|secret|token|api[-_]?key|credential|private[-_]?key)[\w-]*$")
+_SECRET_OPTION: Final = re.compile(
+    r"(?i)^--?[\w-]*(password|passwd|secret|token|api[-_]?key|credential|private[-_]?key)[\w-]*$"
+)
 _SECRET_VALUE: Final = re.compile(
     r"(?i)([\w-]*(?:password|passwd|secret|token|api[-_]?key|credential|private[-_]?key)[\w-]*=)(\S+)"
 )
@@ -116,7 +118,11 @@ def _git(*arguments: str) -> str | None:
     try:
         # Without optional locks, looking never disturbs a git command that the user runs meanwhile.
         done = subprocess.run(
-            ["git", "--no-optional-locks", *arguments], capture_output=True, timeout=GIT_SECONDS_MAX, check=False, text=True
+            ["git", "--no-optional-locks", *arguments],
+            capture_output=True,
+            timeout=GIT_SECONDS_MAX,
+            check=False,
+            text=True,
         )
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
         return None

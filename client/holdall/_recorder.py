@@ -314,7 +314,7 @@ class _Keeper:
         while not self._stop.wait(self._pause()):
             try:
                 self._writer.flush()
-            except Exception as error:  # the values are still pending: the end of the run tries again, and raises
+            except Exception as error:  # noqa: BLE001 - the values are still pending: the end of the run tries again, and raises
                 logger.warning("Small values of run %s are not durable yet: %s", self._writer.head.run, error)
 
     def _pause(self) -> float:

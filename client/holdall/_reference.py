@@ -35,7 +35,9 @@ class Reference:
         if len(parts) > 1 and ":" in parts[0]:
             namespace = check_namespace(parts.pop(0))
         elif len(parts) == 3:
-            raise InvalidNameError(f"{text!r:.200}: {parts[0]!r:.80} is no namespace, they are written kind:name. {_GRAMMAR}")
+            raise InvalidNameError(
+                f"{text!r:.200}: {parts[0]!r:.80} is no namespace, they are written kind:name. {_GRAMMAR}"
+            )
         if len(parts) > 2 or not all(parts):
             raise InvalidNameError(f"{text!r:.200} is no reference. {_GRAMMAR}")
         last, alias, run = _split_selector(parts.pop(), text)

@@ -24,6 +24,9 @@ class Run:
     do where it is unambiguous. ``run.data.model`` and ``run["model"].load()`` are the same object.
     """
 
+    _client: Client
+    _view: RunView
+
     def __init__(self, pathspec: str) -> None:
         found = Client().run(pathspec)
         self._client, self._view = found._client, found._view

@@ -116,7 +116,9 @@ def load_many(
     [1, 2]
     """
     chosen = client or Client()
-    return chosen.load_many([_find(item, chosen) if isinstance(item, str) else item for item in references], trust=trust)
+    return chosen.load_many(
+        [_find(item, chosen) if isinstance(item, str) else item for item in references], trust=trust
+    )
 
 
 def alias(reference: str, name: str, *, note: str = "", client: Client | None = None) -> None:

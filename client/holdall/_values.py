@@ -68,7 +68,9 @@ def metric_value(name: str, value: object) -> float | int | bool | str:
         try:
             value = item()
         except (TypeError, ValueError, RuntimeError):
-            raise UnsupportedTypeError(f"Metric {name!r} is a {type(value).__name__} of more than one number.") from None
+            raise UnsupportedTypeError(
+                f"Metric {name!r} is a {type(value).__name__} of more than one number."
+            ) from None
     if isinstance(value, bool):
         return value
     if isinstance(value, int):
@@ -77,10 +79,12 @@ def metric_value(name: str, value: object) -> float | int | bool | str:
         if math.isnan(value):
             return "nan"
         return float(value) if math.isfinite(value) else ("inf" if value > 0 else "-inf")
-    raise UnsupportedTypeError(f"Metric {name!r} is a {type(value).__name__}, not a number; save it as an artifact: run.save(…).")
+    raise UnsupportedTypeError(
+        f"Metric {name!r} is a {type(value).__name__}, not a number; save it as an artifact: run.save(…)."
+    )
 
 
-def number(value: float | int | bool | str) -> float | int | bool:
+def number(value: float | bool | str) -> float | bool:
     """Return the number that `metric_value` wrote."""
     return _WORDS.get(value, math.nan) if isinstance(value, str) else value
 

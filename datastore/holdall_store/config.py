@@ -49,10 +49,9 @@ class Settings:
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
-    """Return the settings that the environment gives (``HOLDALL_STORE``, ``_NAMESPACE``, ``_USER``, ``_HOME``,
-    ``_CACHE_SIZE``, ``_COMPRESSION``, ``_TRUST``).
+    """Return the settings that the environment gives.
 
-    An empty variable counts as not set. Raises `InvalidNameError`, with the variable's name, for a value that means
+    Read are ``HOLDALL_STORE``, ``_NAMESPACE``, ``_USER``, ``_HOME``, ``_CACHE_SIZE``, ``_COMPRESSION``, ``_TRUST``. An empty variable counts as not set. Raises `InvalidNameError`, with the variable's name, for a value that means
     nothing.
     """
     env = os.environ if environ is None else environ

@@ -10,10 +10,10 @@ import zstandard
 from holdall_store.errors import FormatError, IntegrityError
 
 __all__ = [
+    "CHUNK_BYTES_MAX",
     "CODEC_GROUPED_ZSTD",
     "CODEC_RAW",
     "CODEC_ZSTD",
-    "CHUNK_BYTES_MAX",
     "choose_codec",
     "compress",
     "decompress",
@@ -104,13 +104,13 @@ def _group(view: memoryview, stride: int) -> memoryview:
     """Return all first bytes of the items, then all second bytes, and so on."""
     import numpy as np
 
-    return memoryview(np.ascontiguousarray(np.frombuffer(view, np.uint8).reshape(-1, stride).T)).cast("B")
+    return np.ascontiguousarray(np.frombuffer(view, np.uint8).reshape(-1, stride).T).data.cast("B")
 
 
 def _ungroup(raw: bytes, stride: int) -> memoryview:
     import numpy as np
 
-    return memoryview(np.ascontiguousarray(np.frombuffer(raw, np.uint8).reshape(stride, -1).T)).cast("B")
+    return np.ascontiguousarray(np.frombuffer(raw, np.uint8).reshape(stride, -1).T).data.cast("B")
 
 
 def _compressor() -> zstandard.ZstdCompressor:

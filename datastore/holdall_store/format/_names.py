@@ -49,7 +49,9 @@ def check_name(name: object, what: str) -> str:
         )
     normal = unicodedata.normalize("NFC", name)
     if len(escape_name(normal).encode()) > SEGMENT_BYTES_MAX:
-        raise InvalidNameError(f"{shown} cannot name {_article(what)}: it is too long once it is made safe for a file name.")
+        raise InvalidNameError(
+            f"{shown} cannot name {_article(what)}: it is too long once it is made safe for a file name."
+        )
     return normal
 
 

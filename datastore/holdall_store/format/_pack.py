@@ -15,7 +15,17 @@ from blake3 import blake3
 from holdall_store.errors import FormatError, IntegrityError
 from holdall_store.format._compression import CHUNK_BYTES_MAX
 
-__all__ = ["ALIGNMENT", "DIGEST_BYTES", "FOOTER_BYTES", "HEADER", "Entry", "Footer", "PackTable", "build_tail", "parse_footer"]
+__all__ = [
+    "ALIGNMENT",
+    "DIGEST_BYTES",
+    "FOOTER_BYTES",
+    "HEADER",
+    "Entry",
+    "Footer",
+    "PackTable",
+    "build_tail",
+    "parse_footer",
+]
 
 # On disk: never change. A new version gets a new number, and readers keep reading this one.
 PACK_VERSION: Final = 1
@@ -144,7 +154,9 @@ def parse_footer(raw: bytes | memoryview, pack_bytes: int) -> Footer:
     if magic != FOOTER_MAGIC:
         raise IntegrityError("A pack does not end with a footer: it was cut off or overwritten.")
     if version != PACK_VERSION or reserved:
-        raise FormatError(f"A pack is of version {version}; this version of holdall reads {PACK_VERSION}. Update holdall.")
+        raise FormatError(
+            f"A pack is of version {version}; this version of holdall reads {PACK_VERSION}. Update holdall."
+        )
     if table_offset < len(HEADER) or table_offset + count * ENTRY_BYTES + FOOTER_BYTES != pack_bytes:
         raise IntegrityError("The footer of a pack does not fit the pack.")
     return Footer(table_offset, count, digest)

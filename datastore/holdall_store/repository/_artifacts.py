@@ -12,10 +12,11 @@ from blake3 import blake3
 
 from holdall_store.errors import IntegrityError
 from holdall_store.format import ArtifactRecord, BufferRef, PackRef, decode_json
-from holdall_store.serializers import BufferSource, Encoded
 
 if TYPE_CHECKING:
+    # Serializers are imported by whoever has something to encode or decode: looking runs up needs none.
     from holdall_store.repository._pack_writer import Placed
+    from holdall_store.serializers import BufferSource, Encoded
 
 __all__ = ["Prepared", "StoredArtifact", "load_node", "merge", "prepare"]
 
@@ -51,9 +52,7 @@ class Prepared:
         """Size of the node and of all buffers."""
         return sum(source.size for source in self.sources) + (0 if self.spilled else len(self.node))
 
-    def record(
-        self, saved: str, places: Sequence[Placed], refs: Mapping[str, PackRef]
-    ) -> StoredArtifact:
+    def record(self, saved: str, places: Sequence[Placed], refs: Mapping[str, PackRef]) -> StoredArtifact:
         """Return the record; `places` says where each source lies (none for those that stay in the record)."""
         spans = [place.spans for place in places]
         names = list(dict.fromkeys(name for parts in spans for name, _, _ in parts))
@@ -93,6 +92,8 @@ class Prepared:
 
 def prepare(encoded: Encoded) -> Prepared:
     """Decide what of an encoded object stays in the record."""
+    from holdall_store.serializers import BufferSource
+
     node = msgspec.json.encode(encoded.node)
     total = sum(source.size for source in encoded.buffers)
     # A node of its own may be as long as a small value; one with buffers is read before them, from the record.
@@ -114,7 +115,9 @@ def merge(artifacts: Mapping[str, StoredArtifact]) -> tuple[tuple[PackRef, ...],
         buffers = tuple(
             buffer
             if not buffer.spans
-            else BufferRef(buffer.bytes, spans=tuple((numbers[pack], first, count) for pack, first, count in buffer.spans))
+            else BufferRef(
+                buffer.bytes, spans=tuple((numbers[pack], first, count) for pack, first, count in buffer.spans)
+            )
             for buffer in record.buffers
         )
         records[name] = msgspec.structs.replace(record, buffers=buffers)

@@ -78,7 +78,9 @@ class Catalog:
         log = self._log(namespace, flow, run_id)
         slots = [slot_number(info.key) for info in self._storage.list(log.prefix) if info.key.count("/") == 4]
         if not slots:
-            raise RunNotFoundError(f"There is no run {run_id} of {flow} in namespace {namespace} ({self._storage.url}).")
+            raise RunNotFoundError(
+                f"There is no run {run_id} of {flow} in namespace {namespace} ({self._storage.url})."
+            )
         return self._read(namespace, flow, run_id, slots)
 
     def whole_run(self, namespace: str, flow: str, run_id: str) -> RunView:
@@ -96,7 +98,9 @@ class Catalog:
         else:
             view = merge_records([*(log.read(number) for number in slots[:-1]), last], log.prefix)
         if (view.namespace, view.flow, view.run) != (namespace, flow, run_id):
-            raise IntegrityError(f"{log.prefix} holds the run {view.namespace}/{view.flow}@{view.run}: it was moved there.")
+            raise IntegrityError(
+                f"{log.prefix} holds the run {view.namespace}/{view.flow}@{view.run}: it was moved there."
+            )
         return view
 
     def _log(self, namespace: str, flow: str, run_id: str) -> Log[RunRecord]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
@@ -85,10 +84,13 @@ def chunk_piece(piece: Piece, lookup: ChunkLookup, ratio_max: float) -> Iterator
     for number, source, start, end in piece.parts:
         chunker = _Chunker(number, source, start, end, lookup, ratio_max)
         if isinstance(source.data, memoryview):
-            yield from chunker.chunks(lambda offset, length, data=source.data: data[offset : offset + length], 0)
+            yield from chunker.chunks(_memory_window(source.data), owned=False)
         else:
-            with ExitStack() as stack:
-                yield from chunker.chunks(_FileWindow(source.data, stack, start).view, 1)
+            yield from chunker.chunks(_FileWindow(source.data, start).view, owned=True)
+
+
+def _memory_window(data: memoryview) -> Callable[[int, int], memoryview]:
+    return lambda offset, length: data[offset : offset + length]
 
 
 class _Chunker:
@@ -111,8 +113,8 @@ class _Chunker:
         self._sample_at = start
         self._expected: tuple[str, int] | None = None
 
-    def chunks(self, view: Callable[[int, int], memoryview], owned: int) -> Iterator[tuple[Chunk, int]]:
-        """Yield the chunks; ``view(offset, length)`` gives bytes, which are ours alone where `owned` is 1."""
+    def chunks(self, view: Callable[[int, int], memoryview], *, owned: bool) -> Iterator[tuple[Chunk, int]]:
+        """Yield the chunks; ``view(offset, length)`` gives bytes, in memory that is taken for them where `owned`."""
         while self._position < self._end:
             chunk = self._predicted(view) or self._cut(view)
             weight = len(chunk.data) if chunk.data is not None and (owned or chunk.entry.codec != CODEC_RAW) else 0
@@ -167,10 +169,8 @@ class _Chunker:
 class _FileWindow:
     """Bytes of several files as if they were one, read forward in large steps."""
 
-    def __init__(self, files: Sequence[FileSource], stack: ExitStack, start: int) -> None:
+    def __init__(self, files: Sequence[FileSource], start: int) -> None:
         self._files = files
-        self._stack = stack
-        self._total = sum(source.size for source in files)
         self._number = 0
         self._offset = start
         while self._number < len(files) and self._offset >= files[self._number].size:

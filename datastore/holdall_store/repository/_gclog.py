@@ -31,6 +31,8 @@ class CondemnedPacks:
             elif record.event == "done":
                 self._names.difference_update(record.spared)
             else:
-                raise FormatError(f"The collector's log holds an event {record.event!r} that this version does not know.")
+                raise FormatError(
+                    f"The collector's log holds an event {record.event!r} that this version does not know."
+                )
             self._seen = record.slot
         return frozenset(self._names)

@@ -14,7 +14,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from holdall_store.errors import HoldallError
 from holdall_store.format import FOOTER_BYTES, Footer, PackRef, PackTable, pack_key, parse_footer
@@ -177,7 +177,7 @@ class ChunkIndex:
     def _count(self) -> int:
         return sum(count for (count,) in self._query("SELECT COALESCE(SUM(entries), 0) FROM packs"))
 
-    def _query(self, sql: str, values: tuple[object, ...] = ()) -> Iterator[tuple[object, ...]]:  # type: ignore[type-arg]
+    def _query(self, sql: str, values: tuple[object, ...] = ()) -> Iterator[tuple[Any, ...]]:
         try:
             return iter(self._connection.execute(sql, values).fetchall())
         except sqlite3.Error as error:

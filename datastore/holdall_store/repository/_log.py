@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
 from holdall_store.errors import AlreadyExistsError, IntegrityError, ObjectNotFoundError, StorageError
-from holdall_store.format import seal, slot_key, slot_number, unseal
-from holdall_store.format import LogHead
+from holdall_store.format import LogHead, seal, slot_key, slot_number, unseal
 from holdall_store.storage import Storage
 
 __all__ = ["Log", "answer_was_lost"]

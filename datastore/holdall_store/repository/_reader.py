@@ -71,9 +71,7 @@ class BufferReader:
         self._tables: OrderedDict[tuple[str, str], PackTable] = OrderedDict()
         self._lock = threading.Lock()
 
-    def read(
-        self, refs: Sequence[BufferRef], packs: Sequence[PackRef], *, verify: bool = True
-    ) -> list[memoryview]:
+    def read(self, refs: Sequence[BufferRef], packs: Sequence[PackRef], *, verify: bool = True) -> list[memoryview]:
         """Return the buffers that `refs` describe: each writable and the caller's own.
 
         Where the storage can be mapped and a buffer lies there in one raw piece, it is a private copy-on-write map.
@@ -86,7 +84,7 @@ class BufferReader:
         if not verify:
             jobs = [job for job in jobs if not job.in_place]
         small = sum(place.entry.raw_bytes for job in jobs for place in job.places) < THREADED_BYTES_MIN
-        run_all(jobs, lambda job: self._run(job, maps, verify), threads=1 if small else THREADS)
+        run_all(jobs, lambda job: self._run(job, verify), threads=1 if small else THREADS)
         return buffers
 
     def read_range(
@@ -111,8 +109,7 @@ class BufferReader:
             return memoryview(bytearray())
         target = _allocate(last - first)
         jobs = _jobs(chosen, target)
-        maps: dict[str, memoryview | None] = {}
-        run_all(jobs, lambda job: self._run(job, maps, verify), threads=1 if len(target) < THREADED_BYTES_MIN else THREADS)
+        run_all(jobs, lambda job: self._run(job, verify), threads=1 if len(target) < THREADED_BYTES_MIN else THREADS)
         return target[start - first : start - first + length]
 
     def _plan(
@@ -168,7 +165,9 @@ class BufferReader:
         try:
             table = PackTable.parse(self._storage.get(key, footer.table_offset, footer.table_bytes), footer)
         except ObjectNotFoundError as error:
-            raise ObjectNotFoundError(f"{error} A record refers to it: its bytes are lost, or the store was copied in part.") from None
+            raise ObjectNotFoundError(
+                f"{error} A record refers to it: its bytes are lost, or the store was copied in part."
+            ) from None
         except IntegrityError as error:
             raise IntegrityError(f"{key}, bytes {ref.table_offset} on: {error}") from None
         with self._lock:
@@ -182,7 +181,7 @@ class BufferReader:
             maps[pack] = self._storage.map(pack_key(pack)) if self._storage.traits.mappable else None
         return maps[pack]
 
-    def _run(self, job: _Job, maps: dict[str, memoryview | None], verify: bool) -> None:
+    def _run(self, job: _Job, verify: bool) -> None:
         """Fetch the chunks of a job, put them where they belong, and verify them."""
         if job.in_place:
             for entry, position in job.places:
@@ -228,7 +227,12 @@ def _one_raw_piece(located: Sequence[tuple[str, Entry]]) -> int | None:
         return None
     expected = first.offset
     for name, entry in located:
-        if name != pack or entry.codec != CODEC_RAW or entry.offset != expected or entry.stored_bytes != entry.raw_bytes:
+        if (
+            name != pack
+            or entry.codec != CODEC_RAW
+            or entry.offset != expected
+            or entry.stored_bytes != entry.raw_bytes
+        ):
             return None
         expected += entry.raw_bytes
     return first.offset
@@ -251,7 +255,9 @@ def _allocate(size: int) -> memoryview:
     More than the machine has is refused: chunks that unpack to a thousand times their size can claim any amount.
     """
     if size > _memory_bytes():
-        raise MemoryError(f"A buffer of {size} bytes cannot be loaded: this machine has {_memory_bytes()} bytes of memory.")
+        raise MemoryError(
+            f"A buffer of {size} bytes cannot be loaded: this machine has {_memory_bytes()} bytes of memory."
+        )
     return memoryview(mmap.mmap(-1, size) if size >= THREADED_BYTES_MIN else bytearray(size))
 
 

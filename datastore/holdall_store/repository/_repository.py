@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 
 from holdall_store.config import Settings, read_settings
 from holdall_store.errors import (
@@ -27,6 +26,7 @@ from holdall_store.repository._run_writer import RunHead, RunWriter
 from holdall_store.storage import Storage
 
 if TYPE_CHECKING:
+    import msgspec
     from holdall_store.repository._index import ChunkIndex
 
 __all__ = ["Repository"]
@@ -92,7 +92,9 @@ class Repository:
             return self.record()
         except StoreNotFoundError:
             record = StoreRecord(
-                holdall=FORMAT_VERSION, store=self.clock.token(26), created=self.clock.now().isoformat(timespec="seconds")
+                holdall=FORMAT_VERSION,
+                store=self.clock.token(26),
+                created=self.clock.now().isoformat(timespec="seconds"),
             )
         try:
             self.storage.create(STORE_KEY, (seal(record),))

@@ -22,13 +22,13 @@ from holdall_store.repository._artifacts import Prepared, StoredArtifact, merge,
 from holdall_store.repository._clock import Clock
 from holdall_store.repository._gclog import CondemnedPacks
 from holdall_store.repository._log import Log
-from holdall_store.serializers import Encoded
 from holdall_store.storage import Storage
 
 if TYPE_CHECKING:
     # What finds and cuts chunks is imported when a value is too large for a record.
     from holdall_store.repository._index import ChunkIndex
     from holdall_store.repository._pack_writer import PackWriter
+    from holdall_store.serializers import Encoded
 
 __all__ = ["Point", "RunHead", "RunWriter"]
 
@@ -226,7 +226,6 @@ class RunWriter:
         self, event: str, status: Status, exception: ExceptionInfo | None = None, *, pending: bool = True
     ) -> None:
         """Create the next slot with all that is pending, and take it over as recorded."""
-
         if not self._recorded:
             self._create_store()
 
@@ -255,7 +254,9 @@ class RunWriter:
                 "long. What it committed is kept; begin a new run for the rest."
             )
         if taken.event != "fence":
-            raise ConflictError(f"Somebody else writes to run {self.head.run} of {self.head.flow}: its id is not unique.")
+            raise ConflictError(
+                f"Somebody else writes to run {self.head.run} of {self.head.flow}: its id is not unique."
+            )
 
     def _replace_condemned(self) -> None:
         """Store again what is pending and lies in packs that were condemned since the last look."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
-import msgspec
 
 from holdall_store.errors import FormatError, IntegrityError
 from holdall_store.format import ExceptionInfo, RunRecord, Series
 from holdall_store.repository._artifacts import StoredArtifact
+
+if TYPE_CHECKING:
+    import msgspec
 
 __all__ = ["RunView", "merge_records", "parse_time"]
 
@@ -52,7 +54,9 @@ def merge_records(records: Sequence[RunRecord], where: str, *, first: int = 0) -
     view = RunView(head.namespace, head.flow, head.run, metrics_whole=first == 0)
     for record in records:
         if (record.namespace, record.flow, record.run) != (head.namespace, head.flow, head.run):
-            raise IntegrityError(f"{where} holds a record of another run: {record.namespace}/{record.flow}@{record.run}.")
+            raise IntegrityError(
+                f"{where} holds a record of another run: {record.namespace}/{record.flow}@{record.run}."
+            )
         if record.event not in EVENTS:
             raise FormatError(f"{where} holds an event {record.event!r} that this version of holdall does not know.")
         view.slots = record.slot + 1

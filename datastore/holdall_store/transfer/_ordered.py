@@ -6,7 +6,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 __all__ = ["THREADS", "run_all", "run_ordered"]
 
@@ -46,12 +46,28 @@ class _Channel:
         self._items.put((item, weight))
         return not self._stop.is_set()
 
-    def get(self) -> object:
-        item, weight = self._items.get()
-        with self._room:
-            self._waiting -= weight
-            self._room.notify()
-        return item
+    def fill(self, work: Callable[[], Iterable[tuple[object, int]]]) -> bool:
+        """Hand over all that ``work()`` yields, or its failure; return whether the consumer still wants more."""
+        try:
+            for item, weight in work():
+                if not self.put(item, weight):
+                    return False
+        except BaseException as error:  # noqa: BLE001 - it is raised again in the consumer
+            return self.put(_Failure(error), 0)
+        return self.put(_END, 0)
+
+    def drain(self) -> Iterator[Any]:
+        """Yield what was handed over, until the end or the failure of the work."""
+        while True:
+            item, weight = self._items.get()
+            with self._room:
+                self._waiting -= weight
+                self._room.notify()
+            if item is _END:
+                return
+            if isinstance(item, _Failure):
+                raise item.error
+            yield item
 
 
 def run_ordered(
@@ -75,24 +91,15 @@ def run_ordered(
     stop = threading.Event()
     # Each job has a budget of its own, so that those ahead can never starve the one that is being consumed.
     channels = [_Channel(max(bytes_max // threads, 1), stop) for _ in jobs]
-    numbers = iter(range(len(jobs)))
+    waiting = iter(zip(jobs, channels, strict=True))
     lock = threading.Lock()
 
     def worker() -> None:
         while not stop.is_set():
             with lock:
-                number = next(numbers, None)
-            if number is None:
+                job, channel = next(waiting, (None, None))
+            if channel is None or not channel.fill(lambda job=job: work(job)):  # type: ignore[misc]
                 return
-            channel = channels[number]
-            try:
-                for result, weight in work(jobs[number]):
-                    if not channel.put(result, weight):
-                        return
-            except BaseException as error:  # noqa: BLE001 - it is raised again in the consumer
-                channel.put(_Failure(error), 0)
-            else:
-                channel.put(_END, 0)
 
     workers = [
         threading.Thread(target=worker, name=f"holdall-{index}", daemon=True)
@@ -102,10 +109,7 @@ def run_ordered(
         thread.start()
     try:
         for channel in channels:
-            while (item := channel.get()) is not _END:
-                if isinstance(item, _Failure):
-                    raise item.error
-                yield item  # type: ignore[misc]
+            yield from channel.drain()
     finally:
         stop.set()
         for thread in workers:
