@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -115,6 +115,28 @@ class Artifact:
             return self._client.repository.load(self._stored, columns=columns, trust=allowed, verify=verify)
         except HoldallError as error:
             raise self._named(error) from error.__cause__
+
+    def keys(self) -> list[str | int]:
+        """Return the keys of a saved dict, or the positions of a saved list; of anything else, none."""
+        from holdall_store.serializers import keys
+
+        return list(keys(self._client.repository.node(self._stored)) or ())
+
+    def __getitem__(self, key: str | int) -> Any:
+        """Load one part of a saved dict or list, and nothing else of it: ``run["weights"]["layer1"]``."""
+        try:
+            return self._client.repository.load(self._stored, key=key, trust=self._client.trust)
+        except HoldallError as error:
+            raise self._named(error) from error.__cause__
+
+    def __iter__(self) -> Iterator[str | int]:
+        return iter(self.keys())
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.keys()
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return [str(key) for key in self.keys()]
 
     def open(self) -> IO[bytes]:
         """Return a file artifact as a seekable stream of bytes that reads only what it is asked for.

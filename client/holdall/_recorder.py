@@ -352,13 +352,14 @@ def _plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _check_tags(tags: Iterable[str]) -> list[str]:
+def _check_tags(tags: Iterable[object]) -> list[str]:
     if isinstance(tags, str):
         raise InvalidNameError(f"tags are a list of strings; write tags=[{tags!r}].")
-    checked = list(dict.fromkeys(tags))
-    for tag in checked:
+    checked: list[str] = []
+    for tag in dict.fromkeys(tags):
         if not isinstance(tag, str) or not tag.strip() or len(tag) > 256 or not tag.isprintable():
             raise InvalidNameError(f"{tag!r:.80} is no tag: tags are printable strings of up to 256 characters.")
+        checked.append(tag)
     return checked
 
 

@@ -84,7 +84,8 @@ def _parse_size(text: str | None, variable: str) -> int:
 
 
 def _parse_compression(text: str | None) -> Compression:
+    choices: dict[str, Compression] = {"auto": "auto", "small": "small", "none": "none"}
     value = (text or "auto").strip().lower()
-    if value == "auto" or value == "small" or value == "none":
-        return value
+    if value in choices:
+        return choices[value]
     raise InvalidNameError(f"HOLDALL_COMPRESSION={text!r} is not understood: write auto, small or none.")

@@ -147,15 +147,16 @@ class Repository:
         trust: bool | None = None,
         verify: bool = True,
         columns: Sequence[str] | None = None,
+        key: str | int | None = None,
     ) -> Any:
-        """Return the object that was saved.
+        """Return the object that was saved, or its part under `key` where it is a dict or a list.
 
         `trust` allows (or forbids) the running of stored code for this call; ``None`` leaves it to `trusted`. With
         `columns`, only those columns of a table are read. Raises `UnsafeLoadError` before a byte is fetched.
         """
         record, packs = artifact
         allowed = self.trusted if trust is None else trust
-        if record.runs_code and not allowed:
+        if record.runs_code and not allowed and key is None:
             raise UnsafeLoadError(
                 f"This {record.type} was saved with pickle, and loading it can run any code that its writer chose. "
                 f"The store {self.url} is not yours alone. If you trust whoever writes there: load(..., trust=True), or "
@@ -167,10 +168,12 @@ class Repository:
                 raise IntegrityError("An artifact asks for a buffer that it does not have.")
             return self.reader.read([record.buffers[number] for number in numbers], packs, verify=verify)
 
-        from holdall_store.serializers import decode
+        from holdall_store.serializers import child, decode
 
         node = self.node(artifact)
-        return decode(node, fetch, trust=allowed, columns=columns)
+        if key is not None:
+            node = child(node, key)
+        return decode(node, fetch, trust=allowed, columns=columns, libraries=record.libraries)
 
     def node(self, artifact: StoredArtifact) -> Any:
         """Return the JSON node of an artifact."""
