@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
@@ -54,13 +53,11 @@ def _open_file(url: str) -> Storage:
 
 
 _memories: dict[str, MemoryStorage] = {}
-_memories_lock = threading.Lock()
 
 
 def _open_memory(url: str) -> Storage:
     name = url.partition("://")[2]
-    with _memories_lock:
-        return _memories.setdefault(name, MemoryStorage(name))
+    return _memories.setdefault(name, MemoryStorage(name))  # atomic: no lock that a fork could leave taken
 
 
 _SCHEMES: dict[str, Callable[[str], Storage]] = {"file": _open_file, "memory": _open_memory}
