@@ -5,8 +5,7 @@ The chunks of tables and chunked arrays come back combined: how rows are cut int
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -16,6 +15,9 @@ from holdall_store.serializers._buffers import MAX_ITEMS, mapping, numbers_in, r
 from holdall_store.serializers._nodes import integer, malformed, member, nodes
 from holdall_store.serializers._protocol import Decoder, Encoder, Node, Serializer
 from holdall_store.serializers._tabular import TabularSerializer, positions_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
 
 __all__ = ["SERIALIZERS", "decode_fields", "encode_fields"]
 
@@ -99,7 +101,7 @@ class _ArraySerializer(Serializer):
 
     tag = "pyarrow.Array"
 
-    def handles(self, obj: object) -> bool:
+    def handles(self, obj: Any) -> bool:
         return isinstance(obj, pa.Array) and (
             type(obj).__module__ == "pyarrow.lib" or isinstance(obj.type, pa.BaseExtensionType)
         )

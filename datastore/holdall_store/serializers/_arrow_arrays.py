@@ -334,7 +334,7 @@ def _decode_list(node: Any, kind: pa.DataType, rows: int, decoder: Decoder) -> p
 def _encode_list_view(array: pa.Array, encoder: Encoder) -> dict[str, Any]:
     node: dict[str, Any] = {"buffers": {}}
     _add_valid(node["buffers"], array, encoder)
-    lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy()
+    lengths = pc.call_function("list_value_length", [array]).fill_null(0).to_numpy()
     offsets = np.zeros(len(array) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
     _add_lengths(node, offsets, encoder)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from holdall_store.errors import MissingDependencyError
 from holdall_store.serializers._buffers import mapping
 from holdall_store.serializers._nodes import boolean, integer, malformed, member, nodes, text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Unnamed", "describe_schema", "describe_type", "read_schema", "read_type"]
 

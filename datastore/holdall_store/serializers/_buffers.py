@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from holdall_store.errors import HoldallError
 from holdall_store.serializers._nodes import INLINE_BYTES, malformed, member
-from holdall_store.serializers._protocol import Decoder, Encoder, Node
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from holdall_store.serializers._protocol import Decoder, Encoder, Node
 
 __all__ = ["MAX_ITEMS", "Array", "get", "has", "mapping", "numbers_in", "packed", "put", "reading", "typed"]
 
@@ -23,13 +26,13 @@ MAX_ITEMS = 2**48
 
 
 @contextmanager
-def reading(node: Node) -> Iterator[None]:
+def reading(node: Node) -> Generator[None]:
     """Turn what a library says about impossible members or buffers into a `FormatError`."""
     try:
         yield
     except HoldallError:
         raise
-    except (ArithmeticError, AttributeError, LookupError, NotImplementedError, RecursionError) as error:
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError) as error:
         raise malformed(node, f"{type(error).__name__}: {error}") from error
     except (OSError, TypeError, ValueError) as error:
         raise malformed(node, str(error)) from error

@@ -6,8 +6,7 @@ that were read. Subclasses are not taken: what they add would be lost.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +25,9 @@ from holdall_store.serializers._pandas_index import (
 from holdall_store.serializers._pandas_scalars import SCALARS
 from holdall_store.serializers._protocol import Decoder, Encoder, Node, Serializer
 from holdall_store.serializers._tabular import TabularSerializer, unknown_column
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["SERIALIZERS"]
 

@@ -5,8 +5,7 @@ Categories are an index, so they are in `_pandas_index`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +23,11 @@ from holdall_store.serializers._buffers import MAX_ITEMS, Array, get, mapping, p
 from holdall_store.serializers._nodes import boolean, integer, malformed, member, text
 from holdall_store.serializers._pandas_objects import decode_objects, encode_objects
 from holdall_store.serializers._pandas_times import decode_zone, encode_zone
-from holdall_store.serializers._protocol import Decoder, Encoder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from holdall_store.serializers._protocol import Decoder, Encoder
 
 __all__ = ["EXTENSION_ARRAYS", "decode_column", "encode_column", "encode_numpy", "read_numpy"]
 
@@ -148,7 +151,7 @@ def _read_int64(node: Any, rows: int, decoder: Decoder) -> Array:
     return typed(get(node, "values", decoder, rows * 8), np.int64)
 
 
-def _unit(node: Any) -> str:
+def _unit(node: Any) -> Any:
     unit = text(node, "unit")
     if unit not in ("s", "ms", "us", "ns"):
         raise malformed(node, f"its unit {unit!r} is none of s, ms, us and ns")
@@ -229,7 +232,8 @@ def _encode_intervals(values: Any, encoder: Encoder, step: str) -> dict[str, Any
 
 def _decode_intervals(node: Any, rows: int, decoder: Decoder) -> Any:
     left, right = (decode_column(mapping(node, side), rows, decoder) for side in ("left", "right"))
-    return pd.arrays.IntervalArray.from_arrays(left, right, closed=text(node, "closed"))
+    closed: Any = text(node, "closed")
+    return pd.arrays.IntervalArray.from_arrays(left, right, closed=closed)
 
 
 def _encode_sparse(values: Any, encoder: Encoder, step: str) -> dict[str, Any]:

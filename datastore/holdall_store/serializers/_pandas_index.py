@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,9 @@ from holdall_store.serializers._pandas_columns import (
     read_numpy,
 )
 from holdall_store.serializers._pandas_times import decode_freq, encode_freq
-from holdall_store.serializers._protocol import Decoder, Encoder, Node
+
+if TYPE_CHECKING:
+    from holdall_store.serializers._protocol import Decoder, Encoder, Node
 
 __all__ = ["ARRAY_TYPES", "INDEX_TYPES", "decode_index", "decode_values", "encode_index", "encode_values"]
 
@@ -100,7 +102,7 @@ def decode_index(node: Any, decoder: Decoder) -> Any:
 
 
 def _index_of(values: Any, name: Any, node: Any, decoder: Decoder) -> Any:
-    freq = decode_freq(node["freq"], decoder) if "freq" in node else None
+    freq: Any = decode_freq(node["freq"], decoder) if "freq" in node else None
     kind = values.dtype.kind
     if kind in "mM" and not isinstance(values.dtype, pd.ArrowDtype):
         make = pd.TimedeltaIndex if kind == "m" else pd.DatetimeIndex

@@ -9,8 +9,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import uuid
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +18,11 @@ import pyarrow as pa
 from holdall_store.serializers._arrow_arrays import decode_array, encode_array
 from holdall_store.serializers._buffers import Array, get, mapping, put, typed
 from holdall_store.serializers._nodes import malformed, member, nodes, text
-from holdall_store.serializers._protocol import Decoder, Encoder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from holdall_store.serializers._protocol import Decoder, Encoder
 
 __all__ = ["decode_objects", "encode_objects"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,11 +17,11 @@ __all__ = ["SCALARS"]
 _INT64_MIN = -(2**63)
 
 
-def _unit(node: dict[str, Node]) -> Literal["s", "ms", "us", "ns"]:
+def _unit(node: dict[str, Node]) -> Any:
     unit = text(node, "unit")
     if unit not in ("s", "ms", "us", "ns"):
         raise malformed(node, f"its unit {unit!r} is none of s, ms, us and ns")
-    return cast('Literal["s", "ms", "us", "ns"]', unit)
+    return unit
 
 
 class _MissingSerializer(Serializer):
@@ -111,7 +111,8 @@ class _IntervalSerializer(Serializer):
     def decode(self, node: dict[str, Node], decoder: Decoder) -> Any:
         with reading(node):
             left, right = (decoder.node(member(node, side)) for side in ("left", "right"))
-            return pd.Interval(left, right, closed=text(node, "closed"))
+            closed: Any = text(node, "closed")
+            return pd.Interval(left, right, closed=closed)
 
 
 SCALARS: tuple[Serializer, ...] = (

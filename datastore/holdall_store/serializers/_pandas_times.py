@@ -5,13 +5,15 @@ from __future__ import annotations
 import datetime
 import sys
 import zoneinfo
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from pandas.tseries.frequencies import to_offset
 
 from holdall_store.serializers._nodes import boolean, integer, malformed, member, text
-from holdall_store.serializers._protocol import Decoder, Encoder, Node
+
+if TYPE_CHECKING:
+    from holdall_store.serializers._protocol import Decoder, Encoder, Node
 
 __all__ = ["decode_freq", "decode_zone", "encode_freq", "encode_zone"]
 

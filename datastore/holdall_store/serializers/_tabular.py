@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from holdall_store.errors import NotFoundError, nearest
 from holdall_store.serializers._protocol import Decoder, Node, Serializer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["TabularSerializer", "positions_of", "unknown_column"]
 
