@@ -8,12 +8,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+from traitlets.config import Config
 
 HERE = Path(__file__).resolve().parent
 STORE = ".holdall"
@@ -36,9 +38,14 @@ def notebook(environ: Mapping[str, str], target: Path) -> None:
     """Execute the notebook, write it with its outputs to `target`, and print what its cells answered."""
     print("$ jupyter execute notebook.ipynb", flush=True)
     document = nbformat.read(HERE / "notebook.ipynb", as_version=4)
-    NotebookClient(document, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(HERE)}}).execute(
-        env=dict(environ)
+    client = NotebookClient(
+        document,
+        timeout=300,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(HERE)}},
+        config=Config(KernelManager={"transport": "ipc"}),  # no port is opened
     )
+    client.execute(env=dict(environ))
     nbformat.write(document, target)
     for cell in document.cells:
         if cell.cell_type != "code":
@@ -49,17 +56,18 @@ def notebook(environ: Mapping[str, str], target: Path) -> None:
             print("\n".join(f"  → {line}" for line in text.splitlines()))
 
 
-def environment(folder: Path) -> dict[str, str]:
-    """Return the environment of the demo's processes: the caller's, but for the store, and with nothing written elsewhere."""
+def environment(folder: Path, scratch: Path) -> dict[str, str]:
+    """Return the caller's environment, but for the store and for what tools would write into the caller's home."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HOLDALL_")}
-    jupyter = folder / ".jupyter"
+    (scratch / "ipython").mkdir()
     return {
         **kept,
         "HOLDALL_STORE": str(folder / STORE),
-        "HOLDALL_HOME": str(folder / ".home"),
-        "IPYTHONDIR": str(jupyter / "ipython"),
+        "HOLDALL_HOME": str(scratch / "home"),
+        "IPYTHONDIR": str(scratch / "ipython"),
         "JUPYTER_PREFER_ENV_PATH": "1",
-        "JUPYTER_RUNTIME_DIR": str(jupyter / "runtime"),
+        "JUPYTER_RUNTIME_DIR": str(scratch / "runtime"),
+        "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait give way on a busy machine
         "PYTHONWARNINGS": "ignore",
     }
 
@@ -75,15 +83,29 @@ def begin_anew(folder: Path) -> None:
 
 
 def main() -> None:
-    """Run the demo."""
+    """Run the demo, and say what to look at next."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("demo-store"), help="where to keep the store (%(default)s)")
     folder: Path = parser.parse_args().folder.resolve()
     begin_anew(folder)
-    environ = environment(folder)
-    os.environ.update(environ)
+    with tempfile.TemporaryDirectory(prefix="holdall-") as scratch:
+        environ = environment(folder, Path(scratch))
+        os.environ.update(environ)
+        main_job(environ, folder)
 
-    title("1  a plain script trains on 336 776 flights, and saves its model, training frame and metrics")
+    shown, command = os.path.relpath(folder), os.path.relpath(Path(sys.executable).parent / "holdall", folder)
+    title("what to look at next")
+    print(f"cd {shown}                            the store is the folder {STORE} in it")
+    print(f"{command} ls flights      the runs")
+    print(f"{command} show flights    the last of them")
+    print(f"{shown}/notebook.ipynb                the executed notebook")
+    print("examples/flights/train.py               the script: four of its lines are holdall's")
+    print("docs/index.md                           where to read on")
+
+
+def main_job(environ: Mapping[str, str], folder: Path) -> None:
+    """Train, load elsewhere, train again, compare."""
+    title("1  a plain script learns from 336 776 flights, and saves its model, training frame and metrics")
     script(environ, "train.py")
     title("2  another process loads last run's model and predicts")
     script(environ, "predict.py")
@@ -94,15 +116,6 @@ def main() -> None:
     script(environ, "train.py", "--weather", "--trees", "80", "--learning-rate", "0.05")
     title("5  what was stored: what is equal is stored once")
     script(environ, "compare.py")
-
-    shown, command = os.path.relpath(folder), os.path.relpath(Path(sys.executable).parent / "holdall", folder)
-    title("what to look at next")
-    print(f"cd {shown}")
-    print(f"{command} ls flights              # the runs")
-    print(f"{command} show flights/model      # one artifact")
-    print(f"open {shown}/notebook.ipynb            # the executed notebook")
-    print("examples/flights/train.py           # the script: four lines of it are holdall's")
-    print("docs/index.md                       # where to read on")
 
 
 if __name__ == "__main__":
