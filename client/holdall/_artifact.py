@@ -16,10 +16,6 @@ from holdall_store.repository import StoredArtifact, parse_time
 
 __all__ = ["Artifact"]
 
-FILE_TAG = "holdall.File"
-DIRECTORY_TAG = "holdall.Directory"
-
-
 class Artifact:
     """A saved object, file or directory of one run: a light handle; nothing of its content is read before `load`."""
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from holdall_store.errors import FormatError
 from holdall_store.repository import Repository, StoredArtifact
-from holdall_store.serializers._files import extract_directory, extract_file, parse_directory, parse_file
+from holdall_store.serializers.files import DIRECTORY_TAG, extract_directory, extract_file, parse_directory, parse_file
 
 __all__ = ["cached_copy", "extract", "open_file"]
 
@@ -57,7 +57,7 @@ class _FileStream(io.RawIOBase):
 
 def open_file(repository: Repository, artifact: StoredArtifact) -> io.RawIOBase:
     """Return a file artifact as a raw, seekable stream."""
-    entry = parse_file(repository.node(artifact))
+    entry = parse_file(repository.node(artifact), _sizes(artifact))
     return _FileStream(repository, artifact, entry.buffer, entry.size)
 
 
@@ -65,10 +65,10 @@ def extract(repository: Repository, artifact: StoredArtifact, destination: Path)
     """Write a file or directory artifact to `destination`, which must not be there yet; whole, or not at all."""
     node = repository.node(artifact)
     read = _reader(repository, artifact)
-    if isinstance(node, dict) and node.get("$") == "holdall.Directory":
-        extract_directory(parse_directory(node), read, destination)
+    if isinstance(node, dict) and node.get("$") == DIRECTORY_TAG:
+        extract_directory(parse_directory(node, _sizes(artifact)), read, destination)
     else:
-        extract_file(parse_file(node), read, destination)
+        extract_file(parse_file(node, _sizes(artifact)), read, destination)
     return destination
 
 
@@ -114,6 +114,10 @@ def _reader(repository: Repository, artifact: StoredArtifact) -> Callable[[int, 
         return repository.reader.read_range(record.buffers[buffer], packs, offset, length)
 
     return read
+
+
+def _sizes(artifact: StoredArtifact) -> list[int]:
+    return [buffer.bytes for buffer in artifact.record.buffers]
 
 
 def _fingerprint(path: Path) -> str:
@@ -162,4 +166,7 @@ def _remove(path: Path) -> None:
     if path.is_symlink() or path.is_file():
         path.unlink(missing_ok=True)
     elif path.exists():
+        # A directory that was saved read-only must be made writable before it can be emptied.
+        for folder, _, _ in os.walk(path):
+            os.chmod(folder, 0o700)
         shutil.rmtree(path, ignore_errors=True)

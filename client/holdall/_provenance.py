@@ -45,7 +45,7 @@ class Provenance:
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "command": mask_secrets(_command_line()),
-            "folder": os.path.basename(os.getcwd()),
+            "folder": _folder_name(),
             "python": platform.python_version(),
             "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
             "packages": installed_packages(),
@@ -101,6 +101,13 @@ def installed_packages() -> dict[str, str]:
             if match:
                 packages.setdefault(re.sub(r"[-_.]+", "-", match[1]).lower(), match[2])
     return dict(sorted(packages.items()))
+
+
+def _folder_name() -> str:
+    try:
+        return os.path.basename(os.getcwd())
+    except OSError:
+        return ""  # the working directory was removed
 
 
 def _command_line() -> list[str]:

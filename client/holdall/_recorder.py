@@ -140,7 +140,7 @@ class ActiveRun:
 
     def save_file(self, path: str | os.PathLike[str], name: str | None = None) -> Artifact:
         """Save a file as it is, under its own name or `name`; it need not fit in memory."""
-        from holdall_store.serializers import encode_file
+        from holdall_store.serializers.files import encode_file
 
         checked = check_name(name if name is not None else Path(path).resolve().name, "artifact")
         stored = self._writer.save({checked: encode_file(Path(path))}, commit=self._single_saves)
@@ -152,7 +152,7 @@ class ActiveRun:
         Permissions, empty directories, and symbolic links that stay inside are kept; a link that points outside raises
         `UnsupportedTypeError`, since what it means elsewhere cannot be known.
         """
-        from holdall_store.serializers import encode_directory
+        from holdall_store.serializers.files import encode_directory
 
         checked = check_name(name if name is not None else Path(path).resolve().name, "artifact")
         stored = self._writer.save({checked: encode_directory(Path(path))}, commit=self._single_saves)

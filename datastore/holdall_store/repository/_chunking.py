@@ -192,7 +192,7 @@ class _FileWindow:
 
     def _fill(self, target: memoryview) -> int:
         """Read on into `target` until it is full or the files are at their end."""
-        from holdall_store.serializers._files import open_source
+        from holdall_store.serializers.files import open_source
 
         filled = 0
         while filled < len(target) and self._number < len(self._files):
