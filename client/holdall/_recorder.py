@@ -17,7 +17,7 @@ from typing import Any, Final, ParamSpec, TypeVar, overload
 
 from holdall._artifact import Artifact
 from holdall._client import Client, missing_artifact
-from holdall._defaults import default_flow, default_user, resolve_namespace
+from holdall._defaults import STORE_FOLDER, default_flow, default_user, resolve_namespace
 from holdall._provenance import Provenance
 from holdall._reference import Reference
 from holdall._values import encode_params, metric_value
@@ -146,8 +146,13 @@ class ActiveRun:
         stored = self._writer.save({checked: encode_file(Path(path))}, commit=self._single_saves)
         return self._handles(stored)[checked]
 
-    def save_dir(self, path: str | os.PathLike[str], name: str | None = None) -> Artifact:
+    def save_dir(
+        self, path: str | os.PathLike[str], name: str | None = None, *, ignore: Iterable[str] = ()
+    ) -> Artifact:
         """Save a directory with all that is in it, under its own name or `name`.
+
+        `ignore` lists patterns of what is left out, such as ``*.tmp`` (names anywhere) or ``data/raw`` (paths from the
+        top); ``.holdall`` always is.
 
         Permissions, empty directories, and symbolic links that stay inside are kept; a link that points outside raises
         `UnsupportedTypeError`, since what it means elsewhere cannot be known.
@@ -155,7 +160,7 @@ class ActiveRun:
         from holdall_store.serializers.files import encode_directory
 
         checked = check_name(name if name is not None else Path(path).resolve().name, "artifact")
-        stored = self._writer.save({checked: encode_directory(Path(path))}, commit=self._single_saves)
+        stored = self._writer.save({checked: encode_directory(Path(path), (STORE_FOLDER, *ignore))}, commit=self._single_saves)
         return self._handles(stored)[checked]
 
     def log(self, metrics: Mapping[str, Any] | None = None, /, *, step: float | None = None, **named: Any) -> None:

@@ -69,9 +69,11 @@ def save_file(path: str | os.PathLike[str], name: str, *, client: Client | None 
     return _save(name, client, lambda target, artifact: target.save_file(path, artifact))
 
 
-def save_dir(path: str | os.PathLike[str], name: str, *, client: Client | None = None) -> Artifact:
-    """Save a directory as ``name`` or ``flow/name``; see `save`."""
-    return _save(name, client, lambda target, artifact: target.save_dir(path, artifact))
+def save_dir(
+    path: str | os.PathLike[str], name: str, *, ignore: Iterable[str] = (), client: Client | None = None
+) -> Artifact:
+    """Save a directory as ``name`` or ``flow/name``; see `save` and `ActiveRun.save_dir`."""
+    return _save(name, client, lambda target, artifact: target.save_dir(path, artifact, ignore=ignore))
 
 
 def log(metrics: Mapping[str, Any] | None = None, /, *, step: float | None = None, **named: Any) -> None:
