@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from holdall_store.serializers._arrow_arrays import decode_array, decode_chunked, encode_array, encode_chunked
 from holdall_store.serializers._arrow_types import Unnamed, describe_schema, describe_type, read_schema, read_type
-from holdall_store.serializers._buffers import MAX_ITEMS, mapping, numbers_in, reading
+from holdall_store.serializers._buffers import MAX_ITEMS, listed, mapping, numbers_in, reading
 from holdall_store.serializers._nodes import integer, malformed, member, nodes
 from holdall_store.serializers._protocol import Decoder, Encoder, Node, Serializer
 from holdall_store.serializers._tabular import TabularSerializer, positions_of
@@ -56,7 +56,7 @@ class _TableSerializer(TabularSerializer):
     def encode(self, obj: Any, encoder: Encoder) -> dict[str, Node]:
         schema = _describe(describe_schema, obj.schema, obj, encoder)
         columns = encode_fields(_columns_of(obj), obj.schema.names, encoder, obj)
-        return {"rows": obj.num_rows, "schema": schema, "columns": columns}
+        return listed({"rows": obj.num_rows, "schema": schema, "columns": columns})
 
     def decode(self, node: dict[str, Node], decoder: Decoder) -> Any:
         with reading(node):
@@ -108,7 +108,7 @@ class _ArraySerializer(Serializer):
 
     def encode(self, obj: Any, encoder: Encoder) -> dict[str, Node]:
         kind = _describe(describe_type, obj.type, obj, encoder)
-        return {"rows": len(obj), "type": kind, "values": encode_array(obj, encoder)}
+        return listed({"rows": len(obj), "type": kind, "values": encode_array(obj, encoder)})
 
     def decode(self, node: dict[str, Node], decoder: Decoder) -> Any:
         with reading(node):
@@ -127,7 +127,7 @@ class _ChunkedArraySerializer(Serializer):
 
     def encode(self, obj: Any, encoder: Encoder) -> dict[str, Node]:
         _describe(describe_type, obj.type, obj, encoder)
-        return {"rows": len(obj), "values": encode_chunked(obj, encoder)}
+        return listed({"rows": len(obj), "values": encode_chunked(obj, encoder)})
 
     def decode(self, node: dict[str, Node], decoder: Decoder) -> Any:
         with reading(node):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from holdall_store.serializers._protocol import Decoder, Encoder, Node
 
-__all__ = ["MAX_ITEMS", "Array", "get", "has", "mapping", "numbers_in", "packed", "put", "reading", "typed"]
+__all__ = ["MAX_ITEMS", "Array", "get", "has", "listed", "mapping", "numbers_in", "packed", "put", "reading", "typed"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -91,6 +91,12 @@ def packed(mask: Array) -> Array:
 def numbers_in(node: Node) -> list[int]:
     """Return the numbers of the buffers that a node names, save those of parts that have a serializer of their own."""
     return list(dict.fromkeys(_numbers_in(node)))
+
+
+def listed(node: dict[str, Node]) -> dict[str, Node]:
+    """Return the members of a node with a list of all buffers inside, so that whoever loads many nodes finds them."""
+    numbers = numbers_in(node)
+    return node | {"buffers": numbers} if numbers else node
 
 
 def _numbers_in(node: Node) -> Iterator[int]:

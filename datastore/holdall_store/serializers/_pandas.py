@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from holdall_store.errors import InvalidNameError
-from holdall_store.serializers._buffers import MAX_ITEMS, mapping, numbers_in, reading
+from holdall_store.serializers._buffers import MAX_ITEMS, listed, mapping, numbers_in, reading
 from holdall_store.serializers._nodes import boolean, integer, malformed, nodes
 from holdall_store.serializers._pandas_index import (
     ARRAY_TYPES,
@@ -24,7 +24,7 @@ from holdall_store.serializers._pandas_index import (
 )
 from holdall_store.serializers._pandas_scalars import SCALARS
 from holdall_store.serializers._protocol import Decoder, Encoder, Node, Serializer
-from holdall_store.serializers._tabular import TabularSerializer, unknown_column
+from holdall_store.serializers._tabular import TabularSerializer, decode_shared, unknown_column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +47,7 @@ class _DataFrameSerializer(TabularSerializer):
         node: dict[str, Node] = {"rows": len(obj), "columns": encode_index(obj.columns, encoder, ".columns")}
         node["index"] = encode_index(obj.index, encoder, ".index")
         node["values"] = [encode_values(series.array, encoder, f"[{label!r}]") for label, series in obj.items()]
-        return node | _encode_extras(obj, encoder)
+        return listed(node | _encode_extras(obj, encoder))
 
     def decode(self, node: dict[str, Node], decoder: Decoder) -> Any:
         with reading(node):
@@ -61,6 +61,7 @@ class _DataFrameSerializer(TabularSerializer):
             positions = [place for label in columns for place in _places(label, labels)]
             wanted = [nodes(node, "values")[place] for place in positions]
             decoder.prefetch(numbers_in([wanted, node.get("index")]))
+            decode_shared(nodes(node, "values"), [wanted, node.get("index"), node.get("attrs")], decoder)
             return self._build(node, positions, labels.take(positions), decoder)
 
     def _read_columns(self, node: dict[str, Node], decoder: Decoder) -> Any:
@@ -92,7 +93,7 @@ class _SeriesSerializer(Serializer):
         node: dict[str, Node] = {"rows": len(obj), "name": encoder.node(obj.name, ".name")}
         node["index"] = encode_index(obj.index, encoder, ".index")
         node["values"] = encode_values(obj.array, encoder, "")
-        return node | _encode_extras(obj, encoder)
+        return listed(node | _encode_extras(obj, encoder))
 
     def decode(self, node: dict[str, Node], decoder: Decoder) -> Any:
         with reading(node):
@@ -113,7 +114,7 @@ class _IndexSerializer(Serializer):
         return type(obj) in INDEX_TYPES
 
     def encode(self, obj: Any, encoder: Encoder) -> dict[str, Node]:
-        return encode_index(obj, encoder, "")
+        return listed(encode_index(obj, encoder, ""))
 
     def decode(self, node: dict[str, Node], decoder: Decoder) -> Any:
         with reading(node):
@@ -130,7 +131,7 @@ class _ArraySerializer(Serializer):
         return type(obj) in ARRAY_TYPES
 
     def encode(self, obj: Any, encoder: Encoder) -> dict[str, Node]:
-        return {"rows": len(obj), "values": encode_values(obj, encoder, "")}
+        return listed({"rows": len(obj), "values": encode_values(obj, encoder, "")})
 
     def decode(self, node: dict[str, Node], decoder: Decoder) -> Any:
         with reading(node):

@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 
 from holdall_store.serializers._arrow_arrays import decode_array, decode_chunked, encode_array, encode_chunked
-from holdall_store.serializers._buffers import MAX_ITEMS, mapping, numbers_in, reading
+from holdall_store.serializers._buffers import MAX_ITEMS, listed, mapping, numbers_in, reading
 from holdall_store.serializers._nodes import integer, malformed, member, nodes, text
 from holdall_store.serializers._polars_types import describe_dtype, read_dtype, stored_as
 from holdall_store.serializers._protocol import Decoder, Encoder, Node, Serializer
@@ -34,7 +34,7 @@ class _DataFrameSerializer(TabularSerializer):
 
     def encode(self, obj: Any, encoder: Encoder) -> dict[str, Node]:
         columns = [_encode_series(series, encoder, f"[{series.name!r}]") for series in obj.iter_columns()]
-        return {"rows": obj.height, "columns": columns}
+        return listed({"rows": obj.height, "columns": columns})
 
     def decode(self, node: dict[str, Node], decoder: Decoder) -> Any:
         return self._decode_positions(node, decoder, None)
@@ -63,7 +63,7 @@ class _SeriesSerializer(Serializer):
         return type(obj) is pl.Series
 
     def encode(self, obj: Any, encoder: Encoder) -> dict[str, Node]:
-        return {"rows": len(obj), **_encode_series(obj, encoder, "")}
+        return listed({"rows": len(obj), **_encode_series(obj, encoder, "")})
 
     def decode(self, node: dict[str, Node], decoder: Decoder) -> Any:
         with _reading(node):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
-from holdall_store.serializers._buffers import MAX_ITEMS, Array, get, mapping, numbers_in, put, reading, typed
+from holdall_store.serializers._buffers import MAX_ITEMS, Array, get, listed, mapping, numbers_in, put, reading, typed
 from holdall_store.serializers._nodes import boolean, integers, malformed, nodes, text
 from holdall_store.serializers._protocol import Decoder, Encoder, Node, Serializer
 
@@ -44,7 +44,7 @@ class _SparseSerializer(Serializer):
 
     def encode(self, obj: Any, encoder: Encoder) -> dict[str, Node]:
         node: dict[str, Node] = {"class": type(obj).__name__, "shape": [int(size) for size in obj.shape]}
-        return node | _LAYOUTS[obj.format][0](obj, encoder)
+        return listed(node | _LAYOUTS[obj.format][0](obj, encoder))
 
     def decode(self, node: dict[str, Node], decoder: Decoder) -> Any:
         with reading(node):

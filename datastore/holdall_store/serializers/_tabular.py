@@ -9,9 +9,9 @@ from holdall_store.errors import NotFoundError, nearest
 from holdall_store.serializers._protocol import Decoder, Node, Serializer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["TabularSerializer", "positions_of", "unknown_column"]
+__all__ = ["TabularSerializer", "decode_shared", "positions_of", "unknown_column"]
 
 _LISTED_COLUMNS = 20
 """How many columns an error lists: as many as a person reads."""
@@ -36,6 +36,25 @@ def positions_of(columns: Sequence[Any], known: Sequence[str]) -> list[int]:
             raise unknown_column(wanted, known)
         found += places[wanted]
     return found
+
+
+def decode_shared(skipped: Iterable[Node], wanted: Node, decoder: Decoder) -> None:
+    """Decode what columns that are loaded share with columns that are not, where it stands in the latter."""
+    if any(part.get("$") == "ref" for part in _objects(wanted)):
+        for part in _objects(list(skipped)):
+            if part.get("$") == "shared":
+                decoder.node(part)
+
+
+def _objects(node: Node) -> Iterator[dict[str, Node]]:
+    todo = [node]
+    while todo:
+        part = todo.pop()
+        if isinstance(part, dict):
+            yield part
+            todo.extend(reversed(part.values()))
+        elif isinstance(part, list):
+            todo.extend(reversed(part))
 
 
 def unknown_column(wanted: object, known: Sequence[object]) -> NotFoundError:
