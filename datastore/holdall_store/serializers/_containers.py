@@ -101,6 +101,8 @@ def _decode_pairs(node: dict[str, Node], decoder: TreeDecoder) -> Iterator[tuple
 
 
 def _is_utf8(key: str) -> bool:
+    if key.isascii():
+        return True
     try:
         key.encode("utf-8")
     except UnicodeEncodeError:

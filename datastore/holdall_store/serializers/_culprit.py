@@ -98,7 +98,7 @@ def _descend(
 ) -> UnsupportedTypeError:
     """Follow the parts that fail by themselves down to one with no such part."""
     above: dict[int, object] = {}
-    while True:
+    while refused(obj) is None:
         above[id(obj)] = obj
         for step, part in _parts(obj):
             if id(part) in above or type(part) in _NEVER:
@@ -108,7 +108,8 @@ def _descend(
                 path, obj, error = path + step, part, failed
                 break
         else:
-            return unsupported(path, obj, refused(obj) or _reason(error))
+            break
+    return unsupported(path, obj, refused(obj) or _reason(error))
 
 
 _TOO_DEEP = "it is nested too deeply to be pickled: flatten it"

@@ -8,8 +8,8 @@ import importlib.metadata
 import sys
 from typing import TYPE_CHECKING
 
-from holdall_store.errors import FormatError, nearest
-from holdall_store.serializers._libraries import missing, root_of
+from holdall_store.errors import FormatError, MissingDependencyError, nearest
+from holdall_store.serializers._libraries import distribution, missing, root_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +20,9 @@ __all__ = ["ENTRY_POINTS", "LIBRARIES", "find_for", "find_tag"]
 
 ENTRY_POINTS = "holdall.serializers"
 """The group of entry points: the name is a library's top package, the value a tuple of its `Serializer` objects."""
+
+_CACHED = 256
+"""Libraries whose serializers are remembered: bounded, because nodes may name any number that do not exist."""
 
 LIBRARIES: Mapping[str, str] = {
     library: f"holdall_store.serializers.{module}"
@@ -49,8 +52,14 @@ def find_tag(tag: str, versions: Mapping[str, str]) -> Serializer:
     library = root_of(tag)
     try:
         serializers = _of_library(library)
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise missing(root_of(error.name) or library, versions.get(root_of(error.name))) from error
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{tag[:80]!r} cannot be decoded with the {library} that is installed ({error}): pip install -U "
+            f"{distribution(library)}",
+            name=library,
+        ) from error
     tags = {serializer.tag: serializer for serializer in serializers}
     if tag in tags:
         return tags[tag]
@@ -62,7 +71,7 @@ def find_tag(tag: str, versions: Mapping[str, str]) -> Serializer:
     raise FormatError(f"{tag[:80]!r} is not known here: upgrade holdall.{nearest(tag[:80], tags)}")
 
 
-@functools.cache
+@functools.lru_cache(maxsize=_CACHED)
 def _of_library(library: str) -> tuple[Serializer, ...]:
     """Return the serializers of one library: ours, or those of an entry point."""
     if library in LIBRARIES:

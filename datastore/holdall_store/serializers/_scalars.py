@@ -57,7 +57,9 @@ def encode_float(value: float) -> Node:
 
 
 def encode_str(value: str, encoder: Encoder) -> Node:
-    """Encode a string; what UTF-8 cannot hold (half of a surrogate pair) is escaped."""
+    """Encode a string; one that UTF-8 cannot hold (it has half of a surrogate pair) as bytes."""
+    if len(value) <= INLINE_CHARACTERS and value.isascii():
+        return value
     try:
         data = value.encode("utf-8")
     except UnicodeEncodeError:

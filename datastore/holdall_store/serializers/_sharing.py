@@ -50,6 +50,8 @@ def refers_elsewhere(node: Node) -> bool:
 
 def needs_trust(node: Node) -> bool:
     """Tell whether decoding runs code that is stored in the buffers."""
+    if isinstance(node, dict) and node.get("$") == "pick":
+        node = node.get("value")
     return isinstance(node, dict) and node.get("$") == "root" and node.get("pickle") is not None
 
 
@@ -58,8 +60,9 @@ def buffer_numbers(node: Node) -> list[int]:
     found: dict[int, None] = {}
     for part in _objects(node):
         if "$" in part:
-            single, several = part.get("buffer"), part.get("buffers")
-            for number in (single, *(several if isinstance(several, list) else ())):
+            several = part.get("buffers", ())
+            numbers = several.values() if isinstance(several, dict) else several if isinstance(several, list) else ()
+            for number in (part.get("buffer"), *numbers):
                 if type(number) is int and number >= 0:
                     found[number] = None
     return list(found)
@@ -118,11 +121,11 @@ def _alone(node: Node, part: Node, key: str | int) -> Node:
     before = top.get("shared", [])
     if not isinstance(before, list):
         raise malformed(node, "'shared' is not a list")
-    definitions = {found.get("id"): found for found in _objects([before, node]) if found.get("$") == "shared"}
+    definitions = _definitions([before, node])
     wanted, pickled = _reach(part, definitions)
     if pickled:
         extra, _ = _reach(before, definitions)
-        wanted |= extra | {found.get("id") for found in before if isinstance(found, dict)}
+        wanted |= extra | _definitions(before).keys()
     if not wanted and not pickled:
         return part
     enclosing = node.get("value") if top else node
@@ -132,9 +135,19 @@ def _alone(node: Node, part: Node, key: str | int) -> Node:
     return _root(part, shared, stream if pickled else None)
 
 
-def _reach(node: Node, definitions: Mapping[Any, Node]) -> tuple[set[Any], bool]:
+def _definitions(node: Node) -> dict[int, Node]:
+    """Return the definitions of shared objects by number, in the order of the text."""
+    found: dict[int, Node] = {}
+    for part in _objects(node):
+        number = part.get("id")
+        if part.get("$") == "shared" and isinstance(number, int):
+            found.setdefault(number, part)
+    return found
+
+
+def _reach(node: Node, definitions: Mapping[int, Node]) -> tuple[set[int], bool]:
     """Return what a node refers to that it does not define, however indirectly, and whether that takes the pickle."""
-    wanted: set[Any] = set()
+    wanted: set[int] = set()
     pickled = False
     todo = [node]
     while todo:
