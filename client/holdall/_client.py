@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from holdall._aliases import Aliases
 from holdall._defaults import default_store, resolve_namespace
+from holdall._provenance import mask_secrets
 from holdall._reference import Reference
 from holdall.store import (
     ArtifactNotFoundError,
@@ -104,8 +105,13 @@ class Client:
     @property
     def flows(self) -> list[Flow]:
         """The flows of the namespace, by name."""
-        names = {flow for space in self._spaces() for flow in self.repository.catalog.flows(space)}
-        return [self.flow(name) for name in sorted(names)]
+        from holdall._flow import Flow
+
+        homes: dict[str, list[str]] = {}
+        for space in self._spaces():
+            for name in self.repository.catalog.flows(space):
+                homes.setdefault(name, []).append(space)
+        return [Flow._of(self, name, tuple(spaces)) for name, spaces in sorted(homes.items())]
 
     def in_namespace(self, namespace: str | None) -> Client:
         """Return a client of the same store that looks in another namespace."""
@@ -222,7 +228,7 @@ class Client:
         )
 
     def __repr__(self) -> str:
-        return f"Client({self._url!r}, namespace={self._namespace!r})"
+        return f"Client({mask_secrets([self._url])[0]!r}, namespace={self._namespace!r})"
 
     def _repr_html_(self) -> str:
         from holdall._html import client_html
