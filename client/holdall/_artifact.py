@@ -11,10 +11,12 @@ from typing import IO, Any
 
 from holdall._client import Client
 from holdall._reference import Reference
+from holdall._text import size_text
 from holdall.store import HoldallError, UnsupportedTypeError
 from holdall_store.repository import StoredArtifact, parse_time
 
 __all__ = ["Artifact"]
+
 
 class Artifact:
     """A saved object, file or directory of one run: a light handle; nothing of its content is read before `load`."""
@@ -58,6 +60,11 @@ class Artifact:
     def namespace(self) -> str:
         """The namespace that the run lies in."""
         return self._place[0]
+
+    @property
+    def client(self) -> Client:
+        """The client that found it."""
+        return self._client
 
     @property
     def reference(self) -> str:
@@ -176,7 +183,7 @@ class Artifact:
         return _rebuild, (self._client, self.reference)
 
     def __repr__(self) -> str:
-        return f"Artifact({self.reference!r}, {self.type}, {self.size} bytes)"
+        return f"Artifact({self.reference!r}, {self.type}, {size_text(self.size)})"
 
     def _repr_html_(self) -> str:
         from holdall._html import artifact_html

@@ -147,7 +147,7 @@ class Flow:
         return Flow._of, (self._client, self._name, self._homes)
 
     def __repr__(self) -> str:
-        return f"Flow({self._name!r})"
+        return f"Flow({self._name!r}, namespace={', '.join(self._homes)!r})"
 
     def _repr_html_(self) -> str:
         from holdall._html import flow_html

@@ -9,6 +9,7 @@ from typing import Any
 
 from holdall._artifact import Artifact
 from holdall._client import Client, missing_artifact
+from holdall._text import count_text
 from holdall._values import MetricPoint, decode_params, number, points_of
 from holdall.store import ArtifactNotFoundError
 from holdall_store.format import ExceptionInfo
@@ -174,7 +175,9 @@ class Run:
         return _rebuild, (self._client, self.namespace, self.flow, self.id)
 
     def __repr__(self) -> str:
-        return f"Run({self.pathspec!r}, {self.status})"
+        return (
+            f"Run({self.pathspec!r}, namespace={self.namespace!r}, {self.status}, {count_text(len(self), 'artifact')})"
+        )
 
     def _repr_html_(self) -> str:
         from holdall._html import run_html
