@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
 from holdall_store.errors import InvalidNameError
 
-__all__ = ["Settings", "read_settings"]
+__all__ = ["VARIABLES", "VARIABLE_PREFIX", "Settings", "read_settings"]
 
 Compression = Literal["auto", "small", "none"]
 
 CACHE_BYTES_DEFAULT: Final = 10 << 30
 """Ten gigabytes of extracted files is what fits on a laptop unnoticed."""
+
+VARIABLE_PREFIX: Final = "HOLDALL_"
+
+VARIABLES: Final = ("STORE", "NAMESPACE", "USER", "HOME", "CACHE_SIZE", "COMPRESSION", "TRUST", "DEBUG")
+"""The variables that mean something, without their prefix."""
 
 _TRUE: Final = frozenset(("1", "true", "yes", "on"))
 _FALSE: Final = frozenset(("0", "false", "no", "off", ""))
@@ -28,7 +33,9 @@ class Settings:
 
     ``store`` and ``namespace`` are ``None`` where nothing was said. ``home`` holds all that holdall writes outside its
     stores. ``compression`` is ``auto`` (what a store's storage makes worthwhile), ``small`` (every byte saved counts) or
-    ``none``. ``trust`` allows loading of pickles from any store.
+    ``none``. ``trust`` allows loading of pickles from any store. ``debug`` shows tracebacks where a short message would
+    do. ``color`` says whether text for people is coloured; ``None`` leaves it to where it goes. ``variables`` are the
+    ``HOLDALL_*`` variables that were set, for whoever explains the settings.
     """
 
     store: str | None = None
@@ -38,6 +45,9 @@ class Settings:
     cache_bytes: int = CACHE_BYTES_DEFAULT
     compression: Compression = "auto"
     trust: bool = False
+    debug: bool = False
+    color: bool | None = None
+    variables: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
 
     def cache_folder(self) -> Path:
         """Return the folder of caches: all of it may be deleted at any time."""
@@ -64,7 +74,19 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         cache_bytes=_parse_size(env.get("HOLDALL_CACHE_SIZE"), "HOLDALL_CACHE_SIZE"),
         compression=_parse_compression(env.get("HOLDALL_COMPRESSION")),
         trust=_parse_flag(env.get("HOLDALL_TRUST", ""), "HOLDALL_TRUST"),
+        debug=_parse_flag(env.get("HOLDALL_DEBUG", ""), "HOLDALL_DEBUG"),
+        color=_parse_color(env),
+        variables=tuple(sorted((name, value) for name, value in env.items() if name.startswith(VARIABLE_PREFIX))),
     )
+
+
+def _parse_color(env: Mapping[str, str]) -> bool | None:
+    """Return what no-color.org and its opposite say; both count when they are set to anything at all."""
+    if env.get("NO_COLOR"):
+        return False
+    if env.get("FORCE_COLOR"):
+        return True
+    return False if env.get("TERM") == "dumb" else None
 
 
 def _parse_flag(text: str, variable: str) -> bool:
