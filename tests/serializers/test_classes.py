@@ -7,9 +7,6 @@ import types
 from typing import Any
 
 import pytest
-
-from holdall_store.errors import FormatError, HoldallError, MissingDependencyError, UnsafeLoadError
-from holdall_store.serializers import decode, encode
 from tests.serializers import _shapes
 from tests.serializers._helpers import roundtrip, roundtrip_safely
 from tests.serializers._shapes import (
@@ -29,6 +26,9 @@ from tests.serializers._shapes import (
     Right,
     Strict,
 )
+
+from holdall_store.errors import FormatError, HoldallError, MissingDependencyError, UnsafeLoadError
+from holdall_store.serializers import decode, encode
 
 MODULE = _shapes.__name__
 
@@ -98,7 +98,7 @@ def test_named_tuple_with_attributes_is_pickled() -> None:
     pair = PairWithDict(1, 2)
     assert roundtrip_safely(pair) == pair
     assert type(roundtrip_safely(pair)) is PairWithDict
-    pair.extra = 3
+    vars(pair)["extra"] = 3
     assert encode(pair).runs_code
     assert roundtrip(pair).extra == 3
     assert roundtrip_safely(Labelled("a", [1])).value == [1]
@@ -166,7 +166,7 @@ def test_lazy_attributes_of_modules_are_not_run(monkeypatch: pytest.MonkeyPatch)
     """Looking for a class does not call a module's ``__getattr__``."""
     module = types.ModuleType("lazy_module")
     called: list[str] = []
-    module.__getattr__ = called.append  # type: ignore[method-assign,assignment]
+    module.__getattr__ = called.append  # type: ignore[method-assign]
     monkeypatch.setitem(sys.modules, "lazy_module", module)
     with pytest.raises(HoldallError):
         decode_untrusted({"$": "enum", "class": "lazy_module:Anything", "name": "X"})

@@ -8,17 +8,24 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from holdall_store.serializers import encode
 from tests.serializers._helpers import roundtrip, roundtrip_safely
 from tests.serializers._shapes import Box, Config, Plain, Point
+
+from holdall_store.serializers import encode
 
 
 @pytest.mark.parametrize(
     "shared",
     [
         *([1], {"a": 1}, {1: 2}, {1, 2}, bytearray(b"a"), bytearray(5000), collections.deque([1])),
-        *(collections.OrderedDict(a=1), types.SimpleNamespace(a=1), Config(), Point(1, []), np.arange(3), np.arange(999)),
+        *(
+            collections.OrderedDict(a=1),
+            types.SimpleNamespace(a=1),
+            Config(),
+            Point(1, []),
+            np.arange(3),
+            np.arange(999),
+        ),
         *(tuple(range(50)), frozenset(range(50)), [0.5] * 1000, ([1], 2), collections.defaultdict(list)),
     ],
     ids=lambda value: type(value).__name__,
@@ -99,7 +106,9 @@ def test_leaf_of_the_tree_is_shared_with_a_pickle(leaf: Any) -> None:
     assert bytes(back["leaf"]) == bytes(leaf)
 
 
-@pytest.mark.parametrize("shared", [{"lr": 1}, [1], {1}, Config(), types.SimpleNamespace(a=1)], ids=lambda v: type(v).__name__)
+@pytest.mark.parametrize(
+    "shared", [{"lr": 1}, [1], {1}, Config(), types.SimpleNamespace(a=1)], ids=lambda v: type(v).__name__
+)
 def test_container_is_shared_with_a_pickle(shared: Any) -> None:
     """A container in the tree and in a pickled object is one container afterwards."""
     back = roundtrip({"params": shared, "model": Plain(params=shared)})

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.serializers._helpers import Buffers, roundtrip
+from tests.serializers._shapes import Plain
 
 from holdall_store.errors import FormatError, MissingDependencyError, UnsafeLoadError
 from holdall_store.serializers import decode, encode, needs_trust
-from tests.serializers._helpers import Buffers, roundtrip
-from tests.serializers._shapes import Plain
 
 
 def test_pickle_is_refused_before_anything_is_fetched() -> None:

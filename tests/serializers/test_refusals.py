@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.serializers._helpers import roundtrip
+from tests.serializers._shapes import Box, Plain
 
 from holdall_store.errors import UnsupportedTypeError
 from holdall_store.serializers import encode
-from tests.serializers._helpers import roundtrip
-from tests.serializers._shapes import Box, Plain
 
 
 def generator() -> Any:
@@ -78,7 +78,9 @@ def test_open_files_are_refused_wherever_they_are(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("content", encoding="utf-8")
     with path.open(encoding="utf-8") as file:
-        with pytest.raises(UnsupportedTypeError, match=r"value\['f'\]: cannot save an? _io.TextIOWrapper: an open file"):
+        with pytest.raises(
+            UnsupportedTypeError, match=r"value\['f'\]: cannot save an? _io.TextIOWrapper: an open file"
+        ):
             encode({"f": file})
         with pytest.raises(UnsupportedTypeError, match=r"value\.log: cannot save an? _io.TextIOWrapper: an open file"):
             encode(Plain(log=file))

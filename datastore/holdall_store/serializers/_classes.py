@@ -24,12 +24,15 @@ __all__ = ["OF_CLASSES", "SERIALIZERS", "class_name", "resolve_class"]
 _HEAP_TYPE = 1 << 9
 """``Py_TPFLAGS_HEAPTYPE``: set on classes made by a class statement, whose instances hide no state in C."""
 
+_MAIN = ("__main__", "__mp_main__")
+"""Scripts: another process has another one under the same name (the second is what multiprocessing calls it)."""
+
 _OWN_STATE = ("__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__getnewargs__", "__getnewargs_ex__")
 
 
 def class_name(kind: type) -> str | None:
     """Return ``module:Qualified.name`` if another process finds the class there; None for classes of ``__main__``."""
-    if kind.__module__ == "__main__" or not isinstance(kind.__module__, str):
+    if kind.__module__ in _MAIN or not isinstance(kind.__module__, str):
         return None
     module = sys.modules.get(kind.__module__)
     if module is None or _walk(module, kind.__qualname__) is not kind:

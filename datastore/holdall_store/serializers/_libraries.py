@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import platform
 import sys
@@ -57,8 +58,14 @@ def installed_version(library: str) -> str | None:
     version = getattr(sys.modules.get(library), "__version__", None)
     if isinstance(version, str):
         return version
+    return _distribution_version(distribution(library))
+
+
+@functools.lru_cache(maxsize=256)
+def _distribution_version(name: str) -> str | None:
+    """Return what is installed under a name; remembered, because it searches the whole path."""
     try:
-        return importlib.metadata.version(distribution(library))
+        return importlib.metadata.version(name)
     except (importlib.metadata.PackageNotFoundError, ValueError):
         return None
 

@@ -53,7 +53,7 @@ def _describe_fields(dtype: np.dtype[Any]) -> Node:
     fields: list[Node] = []
     for name in dtype.names or ():
         field, offset, *title = dtype.fields[name]  # type: ignore[index]
-        if not all(type(text) is str and text.isprintable() for text in (name, *title)):
+        if not all(type(text) is str and _is_utf8(text) for text in (name, *title)):
             raise Undescribed
         fields.append([name, describe_dtype(field), offset, *title])
     node: dict[str, Node] = {"fields": fields, "itemsize": dtype.itemsize}
@@ -66,6 +66,15 @@ def _describe_fields(dtype: np.dtype[Any]) -> Node:
     if read_dtype(node) != dtype:
         raise Undescribed
     return node
+
+
+def _is_utf8(text: str) -> bool:
+    """Tell whether JSON can hold a string."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def read_dtype(node: Node, *, objects: bool = False, level: int = 0) -> np.dtype[Any]:
