@@ -249,19 +249,22 @@ def _encode_sparse(values: Any, encoder: Encoder, step: str) -> dict[str, Any]:
 
 
 def _decode_sparse(node: Any, rows: int, decoder: Decoder) -> Any:
-    from pandas._libs.sparse import IntIndex  # no public name makes a sparse array without a pass over all rows
-
     count = integer(node, "count", 0, MAX_ITEMS)
-    places = read_numpy(mapping(node, "places"), count, decoder)
     fill = decode_column(mapping(node, "fill"), 1, decoder)[0]
     if isinstance(fill, np.generic) and not boolean(node, "fill_is_numpy"):
         fill = fill.item()
+    places = read_numpy(mapping(node, "places"), count, decoder)
     values = decode_column(mapping(node, "values"), count, decoder)
-    index = IntIndex(rows, places.astype(np.int32, copy=False), check_integrity=True)
-    if text(node, "storage") == "block":
-        index = index.to_block_index()
-    dtype = pd.SparseDtype(values.dtype, fill)
-    return pd.arrays.SparseArray(values, sparse_index=index, fill_value=fill, dtype=dtype)
+    kind: Any = text(node, "storage")
+    if places.dtype != np.int32 or kind not in ("integer", "block"):
+        raise malformed(node, f"no sparse array has places of {places.dtype} or an index of the kind {kind!r}")
+    if hasattr(pd.arrays.SparseArray, "from_indices"):
+        return pd.arrays.SparseArray.from_indices(values, places, rows, fill_value=fill, kind=kind)
+    from pandas._libs.sparse import IntIndex  # before pandas 3.1 no public name does it without a pass over all rows
+
+    index = IntIndex(rows, places, check_integrity=True)
+    index = index.to_block_index() if kind == "block" else index
+    return pd.arrays.SparseArray(values, sparse_index=index, fill_value=fill, dtype=pd.SparseDtype(values.dtype, fill))
 
 
 def _one(value: Any, dtype: Any) -> Array:
