@@ -30,6 +30,9 @@ CHUNK_BYTES_MAX: Final = 16 << 20
 GROUP_STRIDES: Final = frozenset((2, 4, 8, 16))
 """Items whose bytes are worth grouping by place: beyond 16 bytes they are records, not numbers."""
 
+GROUP_RATIO_MIN: Final = 0.5
+"""Who asks for less than this to be left wants only what decodes as fast as it copies, and grouped bytes do not."""
+
 SAMPLE_BYTES: Final = 4096
 """Enough for zstd to show its ratio within a few per cent, and 1/16 of a small chunk."""
 
@@ -54,7 +57,7 @@ def choose_codec(view: memoryview, item_bytes: int, ratio_max: float) -> int:
     plain = len(compressor.compress(sample))
     if plain <= best_size:
         best, best_size = CODEC_ZSTD, plain
-    if item_bytes in GROUP_STRIDES:
+    if item_bytes in GROUP_STRIDES and ratio_max >= GROUP_RATIO_MIN:
         grouped = len(compressor.compress(_group(sample, item_bytes)))
         # Grouping costs a pass over the bytes each way: it must gain more than a little.
         if grouped <= best_size * (0.9 if best == CODEC_ZSTD else 1):

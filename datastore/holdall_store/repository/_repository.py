@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Repository"]
 
-RATIO_MAX_LOCAL = 0.125
-"""Disks are faster than zstd: only what all but vanishes is compressed, so that the rest can be mapped."""
+RATIO_MAX_LOCAL = 1 / 32
+"""Disks are faster than zstd: only what all but vanishes (zeros, constants) is compressed; the rest can be mapped."""
 
 RATIO_MAX_REMOTE = 0.8
 """Networks are slower than zstd: a fifth saved is time saved."""

@@ -179,7 +179,10 @@ class RunWriter:
             if self._ended:
                 return
             self._check_usable()
-            self._append("end", status, exception)
+            try:
+                self._append("end", status, exception)
+            except _AlreadyEnded:
+                return
             self._ended = True
 
     def view_pending(self) -> dict[str, StoredArtifact]:
@@ -245,8 +248,11 @@ class RunWriter:
             self._pending_bytes = 0
 
     def _learn(self, taken: RunRecord) -> None:
-        """Take notice of a record that somebody else put where ours was to be."""
+        """Take notice of a record that is where ours was to be: a collector's, or an earlier one of our own."""
         self._next_slot = taken.slot + 1
+        if taken.writer == self._writer and taken.event in ("open", "commit", "end"):
+            self._take_over(taken)
+            return
         if taken.event == "abandoned":
             self._ended = True
             raise RunStateError(
@@ -257,6 +263,17 @@ class RunWriter:
             raise ConflictError(
                 f"Somebody else writes to run {self.head.run} of {self.head.flow}: its id is not unique."
             )
+
+    def _take_over(self, ours: RunRecord) -> None:
+        """Count a record as written whose create failed, although the record is there (the disk failed after that)."""
+        self._recorded = True
+        self._artifacts.update({name: StoredArtifact(record, ours.packs) for name, record in ours.artifacts.items()})
+        self._summary.update(ours.summary)
+        # A record holds all points that waited when it was made; those that came later stand behind them.
+        del self._points[: sum(len(series.values) for series in ours.metrics.values())]
+        if ours.event == "end":
+            self._ended = True
+            raise _AlreadyEnded
 
     def _replace_condemned(self) -> None:
         """Store again what is pending and lies in packs that were condemned since the last look."""
@@ -323,6 +340,10 @@ class RunWriter:
 
     def _now(self) -> str:
         return self._clock.now().isoformat(timespec="microseconds")
+
+
+class _AlreadyEnded(Exception):
+    """The record that was to end the run is there already."""
 
 
 _Value = TypeVar("_Value")
