@@ -176,6 +176,11 @@ print(back["model"].predict(2), back["double"](4), back["plain"], type(back["mod
 """
 
 
+def environment() -> dict[str, str]:
+    """Return an environment in which a new process imports what this one does."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+
 def run_python(code: str, *arguments: str) -> str:
     """Run code as the ``__main__`` of a new process."""
     result = subprocess.run(
@@ -183,7 +188,7 @@ def run_python(code: str, *arguments: str) -> str:
         capture_output=True,
         text=True,
         check=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env=environment(),
     )
     return result.stdout
 
@@ -195,6 +200,38 @@ def test_code_of_main_travels(tmp_path: Path) -> None:
     assert json.loads(saved)[2]["python"] == sys.version.split()[0]
     (tmp_path / "saved.json").write_text(saved, encoding="utf-8")
     assert run_python(LOAD, str(tmp_path / "saved.json")).split() == ["6.5", "8", "[1,", "2]", "Settings"]
+
+
+SPAWN = """
+import json, multiprocessing, sys
+from dataclasses import dataclass
+from holdall_store.serializers import encode
+@dataclass
+class Settings:
+    rate: float
+class Model:
+    def __init__(self, settings): self.settings = settings
+    def predict(self, x): return x + self.settings.rate
+def save():
+    encoded = encode({"model": Model(Settings(0.5)), "double": Model.predict, "plain": [1, 2]})
+    return [encoded.node, [bytes(source.data).hex() for source in encoded.buffers], encoded.libraries]
+if __name__ == "__main__":
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        print(json.dumps(pool.apply(save)))
+"""
+
+LOAD_SPAWNED = LOAD.replace('back["double"](4)', 'back["double"](back["model"], 4)')
+
+
+def test_code_of_a_spawned_process_travels(tmp_path: Path) -> None:
+    """Classes of a script load elsewhere also if a worker process of the script saved them."""
+    script = tmp_path / "script.py"
+    script.write_text(SPAWN, encoding="utf-8")
+    result = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, check=True, env=environment()
+    )
+    (tmp_path / "saved.json").write_text(result.stdout, encoding="utf-8")
+    assert run_python(LOAD_SPAWNED, str(tmp_path / "saved.json")).split() == ["2.5", "4.5", "[1,", "2]", "Settings"]
 
 
 def test_sets_are_saved_alike_in_every_process() -> None:

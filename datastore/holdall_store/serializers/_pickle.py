@@ -102,10 +102,18 @@ def dump(items: list[object], external: Callable[[object], int | None] | None) -
         buffers.append(buffer)
         return False
 
+    _register_script()
     stream = io.BytesIO()
     pickler = _Pickler(stream, keep_inside) if external is None else _ReferringPickler(stream, keep_inside, external)
     pickler.dump(items)
     return Pickled(stream.getbuffer(), buffers, {root_of(module) for module in pickler.modules})
+
+
+def _register_script() -> None:
+    """Have the classes of a script travel by value from the processes, too, that multiprocessing spawns."""
+    script = sys.modules.get("__mp_main__")
+    if script is not None and script.__name__ not in cloudpickle.list_registry_pickle_by_value():
+        cloudpickle.register_pickle_by_value(script)
 
 
 def attempt(obj: object, standins: Mapping[int, object]) -> Exception | None:
