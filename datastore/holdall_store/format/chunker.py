@@ -43,16 +43,19 @@ DENSE = ChunkRule(128 << 10, 128 << 10, 512 << 10)
 def first_cut(cutter: pyfastcdc.FastCDC, rule: ChunkRule, view: memoryview, item_bytes: int) -> int:
     """Return the length of the chunk that begins `view`.
 
-    `view` must reach `rule.max_bytes` or to the end of the buffer, whichever is nearer. The cut is moved down to a
-    multiple of `item_bytes`, and the next chunk begins there: insertions of whole items move the cuts with them.
+    `view` must reach `rule.max_bytes` or to the end of the buffer, whichever is nearer. The chunk ends behind the item
+    with the byte that asked for the cut, so its own bytes alone decide where it ends: a chunk that is found again ends
+    there whatever follows it, and insertions of whole items move the cuts with them.
     """
-    size = len(view)
+    # Where nothing asks for a cut, it lies between items, too. Only items larger than any chunk are parted.
+    size = min(len(view), rule.max_bytes - rule.max_bytes % item_bytes or rule.max_bytes)
     if size <= rule.min_bytes:
         return size
-    length: int = next(cutter.cut_buf(view[: rule.max_bytes])).length
+    length: int = next(cutter.cut_buf(view[:size])).length
     if length == size:
         return size
-    return length - length % item_bytes or length
+    length += 1  # FastCDC cuts before that byte
+    return min(length + -length % item_bytes, size)
 
 
 def cut_all(rule: ChunkRule, view: memoryview, item_bytes: int = 1) -> list[int]:
