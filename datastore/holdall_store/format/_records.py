@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, TypeVar
 import msgspec
 from blake3 import blake3
 
-from holdall_store.errors import FormatError, IntegrityError
+from holdall_store.errors import FormatError, IntegrityError, UnsupportedTypeError
 
 __all__ = [
     "AliasRecord",
@@ -98,22 +98,25 @@ class ExceptionInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     traceback: str = ""
 
 
-class LogHead(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What every record of a log begins with."""
+class Versioned(msgspec.Struct, kw_only=True):
+    """What every record of this version begins with."""
 
     holdall: int
+
+    def __post_init__(self) -> None:
+        if self.holdall > FORMAT_VERSION:
+            raise FormatError(f"format {self.holdall}")  # `unseal` words it, for this and for all that fits no better
+
+
+class LogHead(Versioned, kw_only=True, omit_defaults=True):
+    """What every record of a log begins with."""
+
     log: str
     event: str
     slot: int
     write_id: str
     """Random: tells one's own record from another's where the answer to a create was lost."""
     time: str
-
-    def __post_init__(self) -> None:
-        if self.holdall > FORMAT_VERSION:
-            raise FormatError(
-                f"A record is of format {self.holdall}; this version of holdall reads {FORMAT_VERSION}. Update holdall."
-            )
 
 
 class RunRecord(LogHead, kw_only=True, omit_defaults=True):
@@ -159,10 +162,9 @@ class GcRecord(LogHead, kw_only=True, omit_defaults=True):
     spared: tuple[str, ...] = ()
 
 
-class StoreRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
+class StoreRecord(Versioned, kw_only=True, omit_defaults=True):
     """The object that makes a folder or a bucket a store."""
 
-    holdall: int
     store: str
     """Random id, given once."""
     created: str
@@ -172,8 +174,16 @@ _T = TypeVar("_T", bound=msgspec.Struct)
 
 
 def seal(record: msgspec.Struct) -> bytes:
-    """Return `record` as one line of JSON whose last member is the BLAKE3 of all before it."""
+    """Return `record` as one line of JSON whose last member is the BLAKE3 of all before it.
+
+    Raises `UnsupportedTypeError` for a record so long that no reader would take it.
+    """
     body = msgspec.json.encode(record)[:-1]
+    if len(body) + _SEAL_BYTES > RECORD_BYTES_MAX:
+        raise UnsupportedTypeError(
+            f"A record of {len(body)} bytes was to be written; records have at most {RECORD_BYTES_MAX}. Save fewer objects "
+            "at a time, or objects of fewer parts: one array rather than a list of a million of them."
+        )
     return body + _SEAL + blake3(body).hexdigest().encode() + b'"}\n'
 
 
@@ -192,8 +202,6 @@ def unseal(raw: bytes | memoryview, kind: type[_T], key: str) -> _T:
         raise IntegrityError(f"{key} is damaged: it does not match its hash.")
     try:
         return msgspec.json.decode(body + b"}", type=kind)
-    except FormatError as error:
-        raise FormatError(f"{key}: {error}") from None
     except (msgspec.ValidationError, msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise _misfit(body, key, error) from None
 
