@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,7 +35,7 @@ def script(environ: Mapping[str, str], name: str, *arguments: str) -> None:
     print(f"({time.perf_counter() - start:.1f} s)", flush=True)
 
 
-def notebook(environ: Mapping[str, str], target: Path) -> None:
+def notebook(environ: Mapping[str, str], target: Path, scratch: Path) -> None:
     """Execute the notebook, write it with its outputs to `target`, and print what its cells answered."""
     print("$ jupyter execute notebook.ipynb", flush=True)
     document = nbformat.read(HERE / "notebook.ipynb", as_version=4)
@@ -43,17 +44,18 @@ def notebook(environ: Mapping[str, str], target: Path) -> None:
         timeout=300,
         kernel_name="python3",
         resources={"metadata": {"path": str(HERE)}},
-        config=Config(KernelManager={"transport": "ipc"}),  # no port is opened
+        # Sockets beside the connection file: no port is opened.
+        config=Config(KernelManager={"transport": "ipc", "connection_file": str(scratch / "kernel.json")}),
     )
     client.execute(env=dict(environ))
     nbformat.write(document, target)
     for cell in document.cells:
         if cell.cell_type != "code":
             continue
-        print("\n".join(f"    {line}" for line in cell.source.splitlines()))
+        print(textwrap.indent(cell.source, "    "))
         for output in cell.outputs:
             text = output.get("text") or output.get("data", {}).get("text/plain", "")
-            print("\n".join(f"  → {line}" for line in text.splitlines()))
+            print(textwrap.indent(text.rstrip(), "  → "))
 
 
 def environment(folder: Path, scratch: Path) -> dict[str, str]:
@@ -91,26 +93,29 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="holdall-") as scratch:
         environ = environment(folder, Path(scratch))
         os.environ.update(environ)
-        main_job(environ, folder)
+        main_job(environ, folder, Path(scratch))
 
-    shown, command = os.path.relpath(folder), os.path.relpath(Path(sys.executable).parent / "holdall", folder)
+    command = os.path.relpath(Path(sys.executable).parent / "holdall", folder)
     title("what to look at next")
-    print(f"cd {shown}                            the store is the folder {STORE} in it")
-    print(f"{command} ls flights      the runs")
-    print(f"{command} show flights    the last of them")
-    print(f"{shown}/notebook.ipynb                the executed notebook")
-    print("examples/flights/train.py               the script: four of its lines are holdall's")
-    print("docs/index.md                           where to read on")
+    for what, why in {
+        f"cd {os.path.relpath(folder)}": f"the store is the folder {STORE} in it",
+        f"{command} ls flights": "the runs",
+        f"{command} show flights": "the last of them",
+        "notebook.ipynb": "the notebook, executed",
+        "../examples/flights/train.py": "the script: four of its lines are holdall's",
+        "../docs/index.md": "where to read on",
+    }.items():
+        print(f"{what:<36} {why}")
 
 
-def main_job(environ: Mapping[str, str], folder: Path) -> None:
+def main_job(environ: Mapping[str, str], folder: Path, scratch: Path) -> None:
     """Train, load elsewhere, train again, compare."""
     title("1  a plain script learns from 336 776 flights, and saves its model, training frame and metrics")
     script(environ, "train.py")
     title("2  another process loads last run's model and predicts")
     script(environ, "predict.py")
     title("3  so does a notebook")
-    notebook(environ, folder / "notebook.ipynb")
+    notebook(environ, folder / "notebook.ipynb", scratch)
     title("4  two more runs: six more columns to learn from, then a changed model on the same columns")
     script(environ, "train.py", "--weather")
     script(environ, "train.py", "--weather", "--trees", "80", "--learning-rate", "0.05")
