@@ -73,9 +73,8 @@ class _TableSerializer(TabularSerializer):
         positions = range(len(schema)) if columns is None else positions_of(columns, schema.names)
         part = pa.schema([schema.field(position) for position in positions], metadata=schema.metadata)
         if not len(part):  # a table of no columns has rows all the same, but no constructor takes their number
-            rows_alone = pa.schema([("", pa.null())])
-            empty = self._build([pa.chunked_array([pa.nulls(rows)])], rows_alone, node).select([])
-            return empty.replace_schema_metadata(part.metadata)
+            rows_alone = pa.schema([("", pa.null())], metadata=part.metadata)
+            return self._build([pa.chunked_array([pa.nulls(rows)])], rows_alone, node).select([])
         return self._build(decode_fields(node, positions, rows, decoder), part, node)
 
     def _build(self, arrays: list[pa.ChunkedArray], schema: pa.Schema, _node: Node) -> Any:
@@ -91,7 +90,7 @@ class _RecordBatchSerializer(_TableSerializer):
         return type(obj) is pa.RecordBatch
 
     def _build(self, arrays: list[pa.ChunkedArray], schema: pa.Schema, node: Node) -> Any:
-        if any(array.num_chunks != 1 for array in arrays):
+        if any(array.num_chunks != 1 for array in arrays):  # one of no rows is in one piece as well
             raise malformed(node, "a column of a record batch is not in one piece")
         return pa.RecordBatch.from_arrays([array.chunk(0) for array in arrays], schema=schema)
 

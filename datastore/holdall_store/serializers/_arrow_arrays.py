@@ -64,7 +64,7 @@ def decode_array(node: Any, kind: pa.DataType, rows: int, decoder: Decoder) -> p
 def _pieces(array: pa.ChunkedArray) -> list[pa.Array]:
     chunks = [chunk for chunk in array.chunks if len(chunk)]
     if len(chunks) <= 1:
-        return chunks or [array.combine_chunks()]
+        return chunks or array.chunks[:1]
     if pa.types.is_dictionary(array.type):
         chunks = [chunk for chunk in array.unify_dictionaries().chunks if len(chunk)]
     pieces: list[list[pa.Array]] = [[]]
@@ -415,7 +415,11 @@ def _decode_extension(node: Any, kind: pa.DataType, rows: int, decoder: Decoder)
 
 
 def _encode_ipc(array: pa.Array, encoder: Encoder) -> dict[str, Any]:
-    batch = pa.record_batch([pa.concat_arrays([array])], names=["_"])
+    if pa.types.is_union(array.type):  # taking its rows leaves out values that none of them points at
+        array = array.take(pa.array(np.arange(len(array))))
+    elif pa.types.is_run_end_encoded(array.type):
+        array = pc.run_end_encode(pc.run_end_decode(array), run_end_type=array.type.run_end_type)
+    batch = pa.record_batch([array], names=["_"])
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as stream:
         stream.write_batch(batch)
