@@ -13,16 +13,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from holdall._values import clean_text
+
 __all__ = ["Provenance", "mask_secrets"]
 
 GIT_SECONDS_MAX: Final = 5.0
 """A repository on a slow disk must not hold a run up for longer than this."""
 
 _SECRET_OPTION: Final = re.compile(
-    r"(?i)^--?[\w-]*(password|passwd|secret|token|api[-_]?key|credential|private[-_]?key)[\w-]*$"
+    r"(?i)^--?[\w-]*(password|passwd|secret|token(?!i[sz])|api[-_]?key|credential|private[-_]?key)[\w-]*$"
 )
 _SECRET_VALUE: Final = re.compile(
-    r"(?i)([\w-]*(?:password|passwd|secret|token|api[-_]?key|credential|private[-_]?key)[\w-]*=)(\S+)"
+    r"(?is)([\w-]*(?:password|passwd|secret|token(?!i[sz])|api[-_]?key|credential|private[-_]?key)[\w-]*[\"']?\s*[=:]\s*)(.+)"
 )
 _URL_PASSWORD: Final = re.compile(r"(\w+://[^/\s:@]*:)[^/\s@]+(@)")
 _DIST_INFO: Final = re.compile(r"(.+?)-([^-]+)\.(?:dist-info|egg-info)$")
@@ -42,10 +44,10 @@ class Provenance:
         self._thread.join(GIT_SECONDS_MAX)
         info: dict[str, Any] = {
             "user": self._user,
-            "host": socket.gethostname(),
+            "host": clean_text(socket.gethostname()),
             "pid": os.getpid(),
-            "command": mask_secrets(_command_line()),
-            "folder": _folder_name(),
+            "command": [clean_text(argument) for argument in mask_secrets(_command_line())],
+            "folder": clean_text(_folder_name()),
             "python": platform.python_version(),
             "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
             "packages": installed_packages(),
@@ -71,7 +73,8 @@ class Provenance:
 def mask_secrets(arguments: Sequence[str]) -> list[str]:
     """Return a command line in which the values of options that sound like secrets are ``***``.
 
-    Hidden are: what follows an option such as ``--password``, what follows ``token=``, and passwords in URLs.
+    Hidden are: what follows an option such as ``--password``, all that follows ``token=`` or ``"token":`` in one argument,
+    and passwords in URLs.
     """
     masked: list[str] = []
     hide = False
@@ -99,7 +102,7 @@ def installed_packages() -> dict[str, str]:
         for name in names:
             match = _DIST_INFO.match(name)
             if match:
-                packages.setdefault(re.sub(r"[-_.]+", "-", match[1]).lower(), match[2])
+                packages.setdefault(clean_text(re.sub(r"[-_.]+", "-", match[1]).lower()), clean_text(match[2]))
     return dict(sorted(packages.items()))
 
 

@@ -10,7 +10,7 @@ import os
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, Final, ParamSpec, TypeVar, overload
@@ -20,8 +20,8 @@ from holdall._client import Client, missing_artifact
 from holdall._defaults import STORE_FOLDER, default_flow, default_user, resolve_namespace
 from holdall._provenance import Provenance
 from holdall._reference import Reference
-from holdall._values import encode_params, metric_value
-from holdall.store import HoldallError, InvalidNameError
+from holdall._values import check_tags, clean_text, encode_params, metric_step, metric_value, normal_form, params_dict
+from holdall.store import HoldallError, InvalidNameError, UnsupportedTypeError
 from holdall_store.format import ExceptionInfo, check_name
 from holdall_store.repository import Point, RunWriter, StoredArtifact
 
@@ -37,6 +37,7 @@ FLUSH_SECONDS_MAX: Final = 60.0
 """Small values wait for at most a twentieth of what the run has taken so far, and a minute: long runs keep short logs."""
 
 TRACEBACK_CHARACTERS_MAX: Final = 20_000
+MESSAGE_CHARACTERS_MAX: Final = 5_000
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -71,20 +72,20 @@ class ActiveRun:
         self._client = client
         user = default_user(settings)
         namespace = client.namespace or resolve_namespace(settings) or f"user:{user}"
-        encoded = encode_params(params)
-        items = params if isinstance(params, Mapping) else getattr(params, "__dict__", {})
-        self._params = dict(items) if params is not None else {}
+        self._params = params_dict(params)
+        encoded = encode_params(self._params)
         self._single_saves = single_saves
         provenance = Provenance(user)
         self._writer: RunWriter = client.repository.begin_run(
             namespace,
             check_name(flow, "flow"),
             params=encoded,
-            tags=_check_tags(tags),
+            tags=check_tags(tags),
             info=provenance.info,
             single_saves=single_saves,
         )
         self._steps: dict[str, int] = {}
+        self._steps_lock = threading.Lock()
         self._keeper = None if single_saves else _Keeper(self._writer)
 
     @property
@@ -132,6 +133,11 @@ class ActiveRun:
         """
         from holdall_store.serializers import encode
 
+        if objects is not None and not isinstance(objects, Mapping):
+            raise UnsupportedTypeError(
+                f"What is saved needs a name: run.save(name=…), or a mapping of names to objects; this is a "
+                f"{type(objects).__name__}."
+            )
         every = {**(objects or {}), **named}
         encoded = {check_name(name, "artifact"): encode(value, name=name) for name, value in every.items()}
         if len(encoded) != len(every):
@@ -160,7 +166,9 @@ class ActiveRun:
         from holdall_store.serializers.files import encode_directory
 
         checked = check_name(name if name is not None else Path(path).resolve().name, "artifact")
-        stored = self._writer.save({checked: encode_directory(Path(path), (STORE_FOLDER, *ignore))}, commit=self._single_saves)
+        stored = self._writer.save(
+            {checked: encode_directory(Path(path), (STORE_FOLDER, *ignore))}, commit=self._single_saves
+        )
         return self._handles(stored)[checked]
 
     def log(self, metrics: Mapping[str, Any] | None = None, /, *, step: float | None = None, **named: Any) -> None:
@@ -177,11 +185,12 @@ class ActiveRun:
         values = {name: metric_value(name, value) for name, value in every.items()}
         at = time.time()
         points = []
-        for name, value in values.items():
-            number = self._steps.get(name, 0) if step is None else step
-            self._steps[name] = int(number) + 1
-            points.append(Point(name, value, number, at))
-        self._writer.log(points, commit=self._single_saves)
+        with self._steps_lock:
+            for name, value in values.items():
+                number = self._steps.get(name, 0) if step is None else metric_step(name, step)
+                points.append(Point(name, value, number, at))
+            self._writer.log(points, commit=self._single_saves)
+            self._steps.update({point.name: int(point.step) + 1 for point in points})
 
     def flush(self) -> None:
         """Make durable all that was saved or logged so far."""
@@ -194,24 +203,19 @@ class ActiveRun:
         if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
             self._writer.end("succeeded")
         else:
-            text = "".join(traceback.format_exception(error))
-            self._writer.end(
-                "failed",
-                ExceptionInfo(
-                    type=f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins."),
-                    message=_clean(str(error)),
-                    traceback=_clean(text[-TRACEBACK_CHARACTERS_MAX:]),
-                ),
-            )
+            self._writer.end("failed", _described(error))
 
     def __getitem__(self, name: str) -> Artifact:
-        stored = self._writer.view_pending()
+        stored, name = self._writer.view_pending(), normal_form(name)
         if name not in stored:
             raise missing_artifact(name, stored, f"run {self.id} of flow {self.flow!r}")
         return self._handles({name: stored[name]})[name]
 
+    def __iter__(self) -> Iterator[Artifact]:
+        return iter(self._handles(self._writer.view_pending()).values())
+
     def __contains__(self, name: object) -> bool:
-        return name in self._writer.view_pending()
+        return normal_form(name.name if isinstance(name, Artifact) else name) in self._writer.view_pending()
 
     def __repr__(self) -> str:
         state = "ended" if self._writer.ended else "running"
@@ -231,9 +235,13 @@ class RunContext:
     def __init__(self, flow: str | None, *, params: object, tags: Iterable[str], client: Client | None) -> None:
         self._flow = flow
         self._params = params
-        self._tags = tuple(_check_tags(tags))
+        self._tags = tuple(check_tags(tags))
         self._client = client
         self._entered: list[tuple[ActiveRun, contextvars.Token[ActiveRun | None]]] = []
+        if callable(flow):
+            raise InvalidNameError(
+                "As a decorator it is written with parentheses: @holdall.run() or @holdall.run('flow')."
+            )
         if flow is not None:
             parsed = Reference.parse(flow)
             if parsed.artifact or parsed.run or parsed.alias:
@@ -247,8 +255,14 @@ class RunContext:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        run, token = self._entered.pop()
-        _current.reset(token)
+        # One object may be entered by several threads: each leaves the run that it began.
+        last = len(self._entered) - 1
+        mine = next((n for n in range(last, -1, -1) if self._entered[n][0] is _current.get()), last)
+        run, token = self._entered.pop(mine)
+        try:
+            _current.reset(token)
+        except ValueError:
+            _current.set(None)  # left from another context than it was entered in, as generators can be
         _end(run, error)
 
     @overload
@@ -261,12 +275,16 @@ class RunContext:
         Arguments become parameters; a returned dict becomes artifacts, any other value but ``None`` the artifact
         ``result``. `current_run` gives the run inside of it.
         """
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise UnsupportedTypeError(
+                f"{function.__name__} is a generator: nothing of it has run when it returns. Use `with holdall.run(...)` in it."
+            )
         signature = inspect.signature(function)
 
         def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> RunContext:
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
-            params = {**(self._params if isinstance(self._params, Mapping) else {}), **_plain(bound.arguments)}
+            params = {**params_dict(self._params), **_plain(_flat(signature, bound.arguments))}
             return RunContext(self._flow or function.__name__, params=params, tags=self._tags, client=self._client)
 
         if inspect.iscoroutinefunction(function):
@@ -333,7 +351,7 @@ def _end(run: ActiveRun, error: BaseException | None) -> None:
         return
     try:
         run.end(error)
-    except HoldallError as second:
+    except Exception as second:  # noqa: BLE001 - whatever it is, the first error is the one to be told
         error.add_note(f"holdall could not record this failure of run {run.id}: {second}")
 
 
@@ -357,17 +375,26 @@ def _plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _check_tags(tags: Iterable[object]) -> list[str]:
-    if isinstance(tags, str):
-        raise InvalidNameError(f"tags are a list of strings; write tags=[{tags!r}].")
-    checked: list[str] = []
-    for tag in dict.fromkeys(tags):
-        if not isinstance(tag, str) or not tag.strip() or len(tag) > 256 or not tag.isprintable():
-            raise InvalidNameError(f"{tag!r:.80} is no tag: tags are printable strings of up to 256 characters.")
-        checked.append(tag)
-    return checked
+def _flat(signature: inspect.Signature, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a call by name: those that ``**kwargs`` takes under their own, and ``*args`` where there are any."""
+    flat: dict[str, Any] = {}
+    for name, value in arguments.items():
+        kind = signature.parameters[name].kind
+        if kind is inspect.Parameter.VAR_KEYWORD:
+            flat.update(value)
+        elif kind is not inspect.Parameter.VAR_POSITIONAL or value:
+            flat[name] = value
+    return flat
 
 
-def _clean(text: str) -> str:
-    """Return `text` with lone surrogates replaced: JSON cannot hold them."""
-    return text.encode("utf-8", "replace").decode()
+def _described(error: BaseException) -> ExceptionInfo:
+    try:
+        message = str(error)
+    except Exception:  # noqa: BLE001 - it is not ours, and may do anything
+        message = "<its message could not be made>"
+    text = "".join(traceback.format_exception(error))
+    return ExceptionInfo(
+        type=f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins."),
+        message=clean_text(message[:MESSAGE_CHARACTERS_MAX]),
+        traceback=clean_text(text[-TRACEBACK_CHARACTERS_MAX:]),
+    )

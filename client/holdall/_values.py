@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+import types
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -11,10 +14,25 @@ import msgspec
 from holdall.store import InvalidNameError, UnsupportedTypeError
 from holdall_store.format import Series, check_name, decode_json
 
-__all__ = ["MetricPoint", "decode_params", "encode_params", "metric_value", "number", "points_of"]
+__all__ = [
+    "MetricPoint",
+    "check_tags",
+    "clean_text",
+    "decode_params",
+    "encode_params",
+    "metric_step",
+    "metric_value",
+    "normal_form",
+    "number",
+    "params_dict",
+    "points_of",
+]
 
 PARAM_BYTES_MAX: Final = 4096
 """Parameters are read with every look at a run; what is larger is an artifact."""
+
+TAG_CHARACTERS_MAX: Final = 256
+"""Tags are shown in lists."""
 
 _WORDS: Final = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
@@ -27,18 +45,32 @@ class MetricPoint(NamedTuple):
     time: float
 
 
-def encode_params(params: object) -> dict[str, msgspec.Raw]:
-    """Return parameters as JSON nodes: of a mapping, or of anything with attributes, such as argparse's result."""
-    from holdall_store.serializers import encode
-
+def params_dict(params: object) -> dict[str, Any]:
+    """Return parameters by name: of a mapping, a dataclass, or anything with attributes, such as argparse's result."""
     if params is None:
         return {}
-    items = params if isinstance(params, Mapping) else getattr(params, "__dict__", None)
-    if not isinstance(items, Mapping):
-        raise UnsupportedTypeError(f"params are a mapping of names to values, not {type(params).__name__}.")
+    if isinstance(params, Mapping):
+        return dict(params)
+    if dataclasses.is_dataclass(params) and not isinstance(params, type):
+        return {field.name: getattr(params, field.name) for field in dataclasses.fields(params)}
+    items = getattr(params, "__dict__", None)
+    # A class, a function or a module has attributes too, but was given by mistake.
+    if not isinstance(items, dict) or isinstance(params, type | types.FunctionType | types.ModuleType):
+        raise UnsupportedTypeError(
+            f"params are a mapping of names to values, or an object with attributes, not {type(params).__name__}."
+        )
+    return dict(items)
+
+
+def encode_params(params: Mapping[str, Any]) -> dict[str, msgspec.Raw]:
+    """Return parameters as JSON nodes; refuse what is large or would run code when it is read."""
+    from holdall_store.serializers import encode
+
     encoded: dict[str, msgspec.Raw] = {}
-    for name, value in items.items():
+    for name, value in params.items():
         checked = check_name(name, "parameter")
+        if checked in encoded:
+            raise InvalidNameError(f"Two parameters are both called {checked!r} in Unicode's normal form.")
         result = encode(value, name=f"params[{checked!r}]")
         node = msgspec.json.encode(result.node)
         if result.buffers or result.runs_code or len(node) > PARAM_BYTES_MAX:
@@ -74,7 +106,10 @@ def metric_value(name: str, value: object) -> float | int | bool | str:
     if isinstance(value, bool):
         return value
     if isinstance(value, int):
-        return int(value) if -(1 << 63) <= value < 1 << 63 else float(value)
+        try:
+            return int(value) if -(1 << 63) <= value < 1 << 63 else float(value)
+        except OverflowError:
+            raise UnsupportedTypeError(f"Metric {name!r} is an integer too large for a metric.") from None
     if isinstance(value, float):
         if math.isnan(value):
             return "nan"
@@ -82,6 +117,14 @@ def metric_value(name: str, value: object) -> float | int | bool | str:
     raise UnsupportedTypeError(
         f"Metric {name!r} is a {type(value).__name__}, not a number; save it as an artifact: run.save(…)."
     )
+
+
+def metric_step(name: str, step: object) -> float | int:
+    """Return a step as JSON can hold it: a finite number."""
+    value = None if isinstance(step, str) else metric_value(name, step)
+    if value is None or isinstance(value, str):
+        raise UnsupportedTypeError(f"The step of metric {name!r} is {step!r:.80}, not a finite number.")
+    return int(value) if isinstance(value, bool) else value
 
 
 def number(value: float | bool | str) -> float | bool:
@@ -96,3 +139,27 @@ def points_of(series: Sequence[Series]) -> list[MetricPoint]:
         for stretch in series
         for value, step, time in zip(stretch.values, stretch.steps, stretch.times, strict=False)
     ]
+
+
+def normal_form(name: object) -> Any:
+    """Return a name as it is kept: in Unicode's normal form C; anything but a string as it is."""
+    return unicodedata.normalize("NFC", name) if isinstance(name, str) else name
+
+
+def check_tags(tags: Iterable[object] | None) -> list[str]:
+    """Return tags as they are kept: each once, in Unicode's normal form C."""
+    if isinstance(tags, str):
+        raise InvalidNameError(f"tags are a list of strings; write tags=[{tags!r:.80}].")
+    checked: list[str] = []
+    for tag in tags or ():
+        if not isinstance(tag, str) or not tag.strip() or len(tag) > TAG_CHARACTERS_MAX or not tag.isprintable():
+            raise InvalidNameError(
+                f"{tag!r:.80} is no tag: tags are printable strings of up to {TAG_CHARACTERS_MAX} characters."
+            )
+        checked.append(normal_form(tag))
+    return list(dict.fromkeys(checked))
+
+
+def clean_text(text: str) -> str:
+    """Return `text` with lone surrogates replaced, which file names and arguments may hold, and JSON cannot."""
+    return text.encode("utf-8", "replace").decode()
