@@ -6,32 +6,39 @@ import contextlib
 import contextvars
 import getpass
 import os
-import re
 import sys
 import tomllib
+import unicodedata
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from holdall.store import InvalidNameError
+from holdall.store import InvalidNameError, StoreNotFoundError
 from holdall_store.config import Settings, read_settings
-from holdall_store.format import check_namespace
+from holdall_store.format import check_name, check_namespace
 
 __all__ = ["default_flow", "default_store", "default_user", "get_namespace", "namespace", "resolve_namespace"]
 
 STORE_FOLDER: Final = ".holdall"
 
+CLEAN_CHARACTERS_MAX: Final = (120, 60, 18)
+"""Lengths to which a name that nobody chose is cut until it fits: characters take up to twelve bytes in a key."""
+
 _UNSET: Final = object()
 _block: contextvars.ContextVar[object] = contextvars.ContextVar("holdall_namespace", default=_UNSET)
-_process: list[object] = [_UNSET]
+
+_called: deque[namespace] = deque(maxlen=1000)
+"""Calls that hold for the process, the newest last; one that turns out to begin a block is taken out again."""
 
 
 class namespace:  # noqa: N801 - it reads like Metaflow's function, and can be a block besides
     """Look in another namespace from here on, or only within a ``with`` block.
 
     ``None`` means all namespaces. Called alone it holds for the process, as in Metaflow; as a block it holds for the
-    current thread or task until the block ends.
+    current thread or task until the block ends. Write the call into the ``with`` statement itself: until the block
+    begins, a call holds for the process.
 
     >>> import holdall
     >>> with holdall.namespace("production:churn"):
@@ -41,20 +48,19 @@ class namespace:  # noqa: N801 - it reads like Metaflow's function, and can be a
 
     def __init__(self, name: str | None) -> None:
         self.name = None if name is None else check_namespace(name)
-        self._before = _process[0]
-        _process[0] = self.name
-        self._token: contextvars.Token[object] | None = None
+        self._tokens: list[contextvars.Token[object]] = []
+        _called.append(self)
 
     def __enter__(self) -> str | None:
-        _process[0] = self._before
-        self._token = _block.set(self.name)
+        with contextlib.suppress(ValueError):  # entered before, or called very long ago
+            _called.remove(self)
+        self._tokens.append(_block.set(self.name))
         return self.name
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._token is not None:
-            _block.reset(self._token)
+        _block.reset(self._tokens.pop())
 
     def __repr__(self) -> str:
         return f"namespace({self.name!r})"
@@ -67,7 +73,7 @@ def get_namespace() -> str | None:
 
 def resolve_namespace(settings: Settings) -> str | None:
     """Return the namespace by block, process, environment, project file, or the user's own."""
-    for value in (_block.get(), _process[0]):
+    for value in (_block.get(), _called[-1].name if _called else _UNSET):
         if value is None or isinstance(value, str):
             return value
     chosen = settings.namespace or _project().get("namespace")
@@ -80,21 +86,26 @@ def default_user(settings: Settings) -> str:
     if not name:
         with contextlib.suppress(OSError, KeyError):
             name = getpass.getuser()
-    cleaned = re.sub(r"[/:@\\\x00-\x1f]", "-", name or "unknown").strip()
-    return cleaned or "unknown"
+    return _cleaned(name or "", "user") or "unknown"
 
 
 def default_store(settings: Settings) -> str:
     """Return where the store is: by environment, project file, or ``.holdall`` found upward from the working directory.
 
-    Where there is none, it will be ``.holdall`` in the working directory.
+    Where there is none, it will be ``.holdall`` in the working directory. Raises `StoreNotFoundError` where there is no
+    working directory either.
     """
     if settings.store:
         return settings.store
     chosen = _project().get("store")
     if chosen:
         return str(chosen)
-    folder = Path.cwd()
+    folder = _working_folder()
+    if folder is None:
+        raise StoreNotFoundError(
+            "The working directory was removed, so no store can be looked for from there. Name one: HOLDALL_STORE or "
+            "Client(store)."
+        )
     for candidate in (folder, *folder.parents):
         if (candidate / STORE_FOLDER / "holdall.json").is_file():
             return str(candidate / STORE_FOLDER)
@@ -103,21 +114,39 @@ def default_store(settings: Settings) -> str:
 
 def default_flow() -> str:
     """Return the name of the script or notebook that runs: the flow of a save that names none."""
-    notebook = os.path.basename(str(getattr(sys.modules.get("__main__"), "__vsc_ipynb_file__", "") or ""))
-    if not notebook and "ipykernel" in sys.modules:
+    main = sys.modules.get("__main__")
+    notebook, script = (str(getattr(main, name, None) or "") for name in ("__vsc_ipynb_file__", "__file__"))
+    if not notebook and not script and "ipykernel" in sys.modules:
         return "notebook"
-    script = notebook or os.path.basename(getattr(sys.modules.get("__main__"), "__file__", None) or "")
-    stem = os.path.splitext(script)[0]
+    path = notebook or script
+    stem = os.path.splitext(os.path.basename(path))[0]
     if stem == "__main__":
-        stem = os.path.basename(os.path.dirname(getattr(sys.modules["__main__"], "__file__", "")))
-    cleaned = re.sub(r"[/:@\\\x00-\x1f]", "-", stem).strip(" .")
-    return cleaned or "interactive"
+        stem = os.path.basename(os.path.dirname(os.path.abspath(path)))
+    return _cleaned(stem, "flow") or "interactive"
+
+
+def _cleaned(text: str, what: str) -> str:
+    """Return a name that nobody chose for us, made fit for a key; an empty string where nothing of it is."""
+    name = "".join(
+        "-" if char in "/:@\\" or unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") else char for char in text
+    )
+    for length in CLEAN_CHARACTERS_MAX:
+        with contextlib.suppress(InvalidNameError):
+            return check_name(name.strip(" .")[:length].strip(), what)
+    return ""
+
+
+def _working_folder() -> Path | None:
+    try:
+        return Path.cwd()
+    except OSError:
+        return None  # it was removed
 
 
 def _project() -> Mapping[str, Any]:
     """Return ``[tool.holdall]`` of the nearest pyproject.toml upward; a relative store is relative to that file."""
-    folder = Path.cwd()
-    for candidate in (folder, *folder.parents):
+    folder = _working_folder()
+    for candidate in (folder, *folder.parents) if folder else ():
         path = candidate / "pyproject.toml"
         if not path.is_file():
             continue
