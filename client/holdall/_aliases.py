@@ -67,7 +67,8 @@ class Aliases:
 
     def history(self, namespace: str, flow: str, alias: str) -> list[AliasRecord]:
         """Return every record of an alias, oldest first."""
-        return Log(self._client.repository.storage, alias_prefix(namespace, flow, alias), AliasRecord).read_all()
+        prefix = alias_prefix(namespace, check_name(flow, "flow"), check_name(alias, "alias"))
+        return Log(self._client.repository.storage, prefix, AliasRecord).read_all()
 
     def names(self, namespace: str, flow: str) -> list[str]:
         """Return the names of the aliases of a flow."""
@@ -82,6 +83,7 @@ class Aliases:
 
     def resolve(self, flow: Flow, alias: str) -> Run:
         """Return the run that `alias` of `flow` points at; raise `AliasNotFoundError` with the nearest name."""
+        alias = check_name(alias, "alias")
         if alias in RESERVED:
             return flow.latest_successful_run
         for namespace in flow.namespaces:

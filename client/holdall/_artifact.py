@@ -171,16 +171,14 @@ class Artifact:
             raise self._named(error) from error.__cause__
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Artifact) and (self._client.url, self.reference) == (
-            other._client.url,
-            other.reference,
-        )
+        return isinstance(other, Artifact) and self._identity() == other._identity()
 
     def __hash__(self) -> int:
-        return hash((self._client.url, self.reference))
+        return hash(self._identity())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self._client, self.reference)
+        # With its record, so that it stays what it is when its name is saved again, and is found without looking.
+        return Artifact._of, (self._client, *self._place, self._name, self._stored)
 
     def __repr__(self) -> str:
         return f"Artifact({self.reference!r}, {self.type}, {size_text(self.size)})"
@@ -189,6 +187,10 @@ class Artifact:
         from holdall._html import artifact_html
 
         return artifact_html(self)
+
+    def _identity(self) -> tuple[str, str, str]:
+        # In one run, a name that is saved again means the new object; a handle goes on meaning the one that it was made for.
+        return self._client.url, self.reference, self.digest
 
     def _check_file(self, instead: str) -> None:
         if self.type != "file":
@@ -201,7 +203,3 @@ class Artifact:
         if errno is not None:
             named.errno = errno  # type: ignore[attr-defined]
         return named
-
-
-def _rebuild(client: Client, reference: str) -> Artifact:
-    return client.artifact(reference)

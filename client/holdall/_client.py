@@ -62,7 +62,7 @@ class Client:
             self._namespace = check_namespace(self._namespace)
         self._trust = trust
         self._storage = store if isinstance(store, Storage) else None
-        self._url = self._storage.url if self._storage else os.fspath(store or default_store(self._settings))  # type: ignore[arg-type]
+        self._url = self._storage.url if self._storage is not None else _settled(store, self._settings)
         self._repository: Repository | None = None
 
     @property
@@ -94,7 +94,8 @@ class Client:
     def repository(self) -> Repository:
         """The engine's view of the store."""
         if self._repository is None:
-            self._repository = Repository(self._storage or open_storage(self._url), self._settings)
+            storage = self._storage if self._storage is not None else open_storage(self._url)
+            self._repository = Repository(storage, self._settings)
         return self._repository
 
     @property
@@ -115,7 +116,8 @@ class Client:
 
     def in_namespace(self, namespace: str | None) -> Client:
         """Return a client of the same store that looks in another namespace."""
-        return Client(self._storage or self._url, namespace=namespace, trust=self._trust)
+        store = self._storage if self._storage is not None else self._url
+        return Client(store, namespace=namespace, trust=self._trust)
 
     def flow(self, name: str) -> Flow:
         """Return a flow by its name; raise `FlowNotFoundError`, with the namespace that does have it."""
@@ -128,12 +130,18 @@ class Client:
         return Flow._of(self, checked, tuple(homes))
 
     def run(self, pathspec: str) -> Run:
-        """Return a run by ``flow/run`` or by a reference such as ``churn@20261123T081402`` or ``churn:champion``."""
+        """Return a run by ``flow/run`` or by a reference such as ``churn@20261123T081402`` or ``churn:champion``.
+
+        Of ``flow/artifact`` it is the newest successful run that holds the artifact.
+        """
+        if not isinstance(pathspec, str):
+            raise InvalidNameError(f"A run is named by a string such as 'churn/20261123T081402', not {pathspec!r:.80}.")
         if "@" not in pathspec and ":" not in pathspec.rpartition("/")[2]:
             head, slash, run_id = pathspec.rpartition("/")
             if slash and run_id[:1].isdigit():
                 return self.run_of(Reference.parse(f"{head}@{run_id}"))
-        return self.run_of(Reference.parse(pathspec))
+        reference = Reference.parse(pathspec)
+        return self.run_of(reference, having=reference.artifact)
 
     def run_of(self, reference: Reference, *, having: str | None = None) -> Run:
         """Return the run that a reference means: the one it names, or else the newest successful one.
@@ -208,8 +216,10 @@ class Client:
         return iter(self.flows)
 
     def __contains__(self, name: object) -> bool:
+        from holdall._flow import Flow
+
         try:
-            self.flow(name)  # type: ignore[arg-type]
+            self.flow(name.name if isinstance(name, Flow) else name)  # type: ignore[arg-type]
         except (FlowNotFoundError, InvalidNameError, NamespaceNotFoundError):
             return False
         return True
@@ -221,11 +231,7 @@ class Client:
         return hash((self._url, self._namespace, self._trust))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (
-            self._storage or os.path.abspath(self._url) if "://" not in self._url else self._url,
-            self._namespace,
-            self._trust,
-        )
+        return _rebuild, (self._storage if self._storage is not None else self._url, self._namespace, self._trust)
 
     def __repr__(self) -> str:
         return f"Client({mask_secrets([self._url])[0]!r}, namespace={self._namespace!r})"
@@ -262,7 +268,18 @@ class Client:
 def missing_artifact(name: str, known: Mapping[str, Any], where: str) -> ArtifactNotFoundError:
     """Return the error for an artifact that a run does not hold."""
     listed = f" It holds: {', '.join(list(known)[:10])}." if known else " It holds none."
-    return ArtifactNotFoundError(f"There is no artifact {name!r} in {where}.{nearest(name, known)}{listed}")
+    return ArtifactNotFoundError(f"There is no artifact {name!r} in {where}.{nearest(str(name), known)}{listed}")
+
+
+def _settled(store: Any, settings: Settings) -> str:
+    """Return a URL, or the absolute path of a folder: a client stays where it is when the working directory changes."""
+    place = default_store(settings) if store is None else store
+    text = os.fspath(place) if isinstance(place, str | os.PathLike) else None
+    if not isinstance(text, str) or not text.strip():
+        raise InvalidNameError(
+            f"{place!r:.80} is no place for a store: give a path or a URL, such as s3://bucket/prefix."
+        )
+    return text if "://" in text else os.path.abspath(os.path.expanduser(text))
 
 
 def _rebuild(store: str | Storage, namespace: str | None, trust: bool | None) -> Client:

@@ -8,7 +8,8 @@ from typing import Any
 
 from holdall._client import Client
 from holdall._run import Run
-from holdall.store import ArtifactNotFoundError, RunNotFoundError, nearest
+from holdall._values import check_tags, normal_form
+from holdall.store import ArtifactNotFoundError, InvalidNameError, RunNotFoundError, nearest
 from holdall_store.repository import RunView
 
 __all__ = ["Flow"]
@@ -79,6 +80,7 @@ class Flow:
 
     def latest_run_with(self, artifact: str) -> Run:
         """Return the newest successful run that holds `artifact`; raise `ArtifactNotFoundError` with the nearest name."""
+        artifact = normal_form(artifact)
         known: dict[str, str] = {}
         unsuccessful = ""
         for count, view in enumerate(self._views()):
@@ -100,7 +102,9 @@ class Flow:
 
     def runs(self, *tags: str, limit: int | None = None) -> Iterator[Run]:
         """Yield the runs, newest first: those that carry all of `tags`, and at most `limit`. Nothing is read ahead."""
-        wanted = frozenset(tags)
+        if not all(isinstance(tag, str) for tag in tags):
+            raise InvalidNameError("Tags are given one by one: flow.runs('nightly', 'eu').")
+        wanted = frozenset(check_tags(tags))
         count = 0
         if limit is not None and limit <= 0:
             return
@@ -131,6 +135,8 @@ class Flow:
         return self.runs()
 
     def __contains__(self, run_id: object) -> bool:
+        if isinstance(run_id, Run):
+            return (run_id.flow, run_id._client.url) == (self._name, self._client.url) and run_id.id in self
         try:
             self[str(run_id)]
         except RunNotFoundError:

@@ -10,8 +10,8 @@ from typing import Any
 from holdall._artifact import Artifact
 from holdall._client import Client, missing_artifact
 from holdall._text import count_text
-from holdall._values import MetricPoint, decode_params, number, points_of
-from holdall.store import ArtifactNotFoundError
+from holdall._values import MetricPoint, decode_params, normal_form, number, points_of
+from holdall.store import ArtifactNotFoundError, NotFoundError, nearest
 from holdall_store.format import ExceptionInfo
 from holdall_store.repository import RunView, parse_time
 
@@ -109,12 +109,15 @@ class Run:
         return MappingProxyType({name: number(value) for name, value in self._view.summary.items()})
 
     def metric(self, name: str) -> list[MetricPoint]:
-        """Return all points of a metric, in the order in which they were logged."""
-        view = self._view
+        """Return all points of a metric, in the order in which they were logged; `NotFoundError` where there is none."""
+        view, name = self._view, normal_form(name)
+        if name not in view.summary:
+            listed = f" It has: {', '.join(list(view.summary)[:10])}." if view.summary else " It has none."
+            raise NotFoundError(
+                f"Run {self.id} of flow {self.flow!r} has no metric {name!r}.{nearest(str(name), view.summary)}{listed}"
+            )
         if not view.metrics_whole:
             view = self._client.repository.catalog.whole_run(self.namespace, self.flow, self.id)
-        if name not in view.metrics:
-            raise missing_artifact(name, view.metrics, f"the metrics of run {self.id}")
         return points_of(view.metrics[name])
 
     @property
@@ -151,6 +154,7 @@ class Run:
         return list(self._view.artifacts)
 
     def __getitem__(self, name: str) -> Artifact:
+        name = normal_form(name)
         stored = self._view.artifacts.get(name)
         if stored is None:
             raise missing_artifact(name, self._view.artifacts, f"run {self.id} of flow {self.flow!r}")
@@ -163,7 +167,7 @@ class Run:
         return len(self._view.artifacts)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._view.artifacts
+        return normal_form(name.name if isinstance(name, Artifact) else name) in self._view.artifacts
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Run) and self._identity() == other._identity()
