@@ -14,16 +14,24 @@ from holdall._client import Client
 from holdall._defaults import default_flow, default_user
 from holdall._recorder import ActiveRun, RunContext, current_run
 from holdall._reference import Reference
-from holdall.store import ArtifactNotFoundError, FlowNotFoundError, HoldallError, InvalidNameError
-from holdall_store.format import STORE_KEY
+from holdall.store import ArtifactNotFoundError, FlowNotFoundError, HoldallError, InvalidNameError, ObjectNotFoundError
+from holdall_store.format import check_name, run_prefix, slot_key
 
 __all__ = ["alias", "load", "load_many", "log", "run", "save", "save_dir", "save_file"]
 
 logger = logging.getLogger("holdall")
 
 # One run a process for each place that was saved to: (process, store, namespace, flow).
-_implicit: dict[tuple[int, str, str | None, str], ActiveRun] = {}
+_implicit: dict[tuple[int, object, str | None, str], ActiveRun] = {}
 _lock = threading.Lock()
+
+
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)  # another thread of the parent may have held it
 
 
 def run(
@@ -93,7 +101,8 @@ def load(
     """Load what a reference means: ``[namespace/]flow/artifact[:alias|@run]``.
 
     Without a selector it is the artifact of the newest successful run that holds it. A plain name means the flow of
-    this script. `columns` reads only those columns of a table. `trust` allows pickles for this call: by default only
+    this script; inside a ``with holdall.run(...)`` block it means that run, then the earlier ones of its flow. `columns`
+    reads only those columns of a table. `trust` allows pickles for this call: by default only
     those of one's own local store are loaded. Arrays come back writable; where the store is local they are mapped from
     it, and changes to them never reach it. ``verify=False`` skips the check of every byte.
 
@@ -105,7 +114,8 @@ def load(
     >>> holdall.load("churn/settings")
     {'depth': 3}
     """
-    return _find(reference, client).load(columns=columns, trust=trust, verify=verify)
+    active = current_run() if client is None else None
+    return _find(reference, client or Client(), active).load(columns=columns, trust=trust, verify=verify)
 
 
 def load_many(
@@ -118,9 +128,9 @@ def load_many(
     >>> holdall.load_many(["churn/a", second])
     [1, 2]
     """
-    chosen = client or Client()
+    chosen, active = client or Client(), current_run() if client is None else None
     return chosen.load_many(
-        [_find(item, chosen) if isinstance(item, str) else item for item in references], trust=trust
+        [_find(item, chosen, active) if isinstance(item, str) else item for item in references], trust=trust
     )
 
 
@@ -139,14 +149,15 @@ def alias(reference: str, name: str, *, note: str = "", client: Client | None = 
     chosen.aliases.set(target, name, note=note, who=default_user(chosen.settings))
 
 
-def _find(reference: str, client: Client | None) -> Artifact:
-    chosen = client or Client()
+def _find(reference: str, chosen: Client, active: ActiveRun | None) -> Artifact:
+    """Return the artifact that `reference` means; a plain name means one of the `active` run, where there is one."""
     parsed = Reference.parse(reference, lone="artifact")
     if parsed.flow is not None:
         return chosen.artifact(parsed)
-    active = current_run()
-    if active is not None and parsed.run is None and parsed.alias is None and parsed.artifact in active:
-        return active[str(parsed.artifact)]
+    if active is not None:
+        if parsed.run is None and parsed.alias is None and parsed.artifact in active:
+            return active[str(parsed.artifact)]
+        chosen = active._client.in_namespace(active.namespace)
     flow = active.flow if active is not None else default_flow()
     full = Reference(None, flow, parsed.artifact, parsed.alias, parsed.run)
     try:
@@ -154,7 +165,9 @@ def _find(reference: str, client: Client | None) -> Artifact:
     except (FlowNotFoundError, ArtifactNotFoundError) as error:
         homes = [found.name for found in chosen.flows if _holds(found, str(parsed.artifact))][:3]
         hint = f" Flow {homes[0]!r} has one: holdall.load('{homes[0]}/{parsed.artifact}')." if homes else ""
-        raise type(error)(f"{error}{hint} (A name without a flow means the flow of this script, {flow!r}.)") from None
+        raise type(error)(
+            f"{error}{hint} (A name without a flow means the flow of this {'run' if active else 'script'}, {flow!r}.)"
+        ) from None
 
 
 def _holds(flow: Any, artifact: str) -> bool:
@@ -178,13 +191,32 @@ def _save(name: str, client: Client | None, save_to: Callable[[ActiveRun, str], 
 
 def _implicit_run(client: Client, flow: str) -> ActiveRun:
     """Return this process's run of single saves for a place; the first save begins it."""
-    place = (os.getpid(), client.url, client.namespace, flow)
+    where = client.url if client._storage is None else client._storage
+    place = (os.getpid(), where, client.namespace, check_name(flow, "flow"))
     with _lock:
-        if place not in _implicit:
+        known = _implicit.get(place)
+        if known is None or not _goes_on(known):
             if not _implicit:
                 atexit.register(_end_implicit)
-            _implicit[place] = ActiveRun(client, flow, single_saves=True)
-        return _implicit[place]
+            _implicit[place] = known = ActiveRun(client, flow, single_saves=True)
+        return known
+
+
+def _goes_on(active: ActiveRun) -> bool:
+    """Tell whether a run can be saved to: it has not been given up, nor was its store removed under it."""
+    storage, writer = active._client.repository.storage, active._writer
+    if writer.ended:
+        return False
+    # People remove folders; nobody empties a bucket under a running script, and looking would cost a round trip.
+    return not writer.recorded or not storage.traits.mappable or _is_there(active)
+
+
+def _is_there(active: ActiveRun) -> bool:
+    try:
+        active._client.repository.storage.head(slot_key(run_prefix(active.namespace, active.flow, active.id), 0))
+    except ObjectNotFoundError:
+        return False
+    return True
 
 
 def _end_implicit() -> None:
@@ -193,7 +225,7 @@ def _end_implicit() -> None:
         if place[0] == os.getpid() and active._writer.recorded:
             try:
                 # A store that was removed meanwhile, as tests do, must not come into being again.
-                active._client.repository.storage.head(STORE_KEY)
-                active.end()
+                if _is_there(active):
+                    active.end()
             except (HoldallError, OSError) as error:
                 logger.info("The end of run %s was not recorded: %s", active.id, error)
