@@ -122,14 +122,14 @@ def parts(node: Any) -> list[tuple[Any, Any]]:
     ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(JSON)
 def test_random_json_is_survived(node: Any) -> None:
     """Random JSON with the words that nodes are made of gives an object or an error of holdall's."""
     assert outcomes(node) <= {"object", "refused"}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.data())
 def test_mutated_nodes_are_survived(data: st.DataObject) -> None:
     """A valid node with some members changed, dropped or swapped gives an object or an error of holdall's."""

@@ -7,6 +7,7 @@ import importlib.metadata
 import sys
 import types
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import pytest
@@ -16,11 +17,11 @@ from holdall_store.errors import FormatError, MissingDependencyError
 from holdall_store.serializers import Decoder, Encoder, Node, Serializer, _registry, decode, encode
 
 
+@dataclass
 class Reading:
     """An object of a library of somebody else's."""
 
-    def __init__(self, values: list[float]) -> None:
-        self.values = values
+    values: list[float]
 
 
 class ReadingSerializer(Serializer):
@@ -71,6 +72,7 @@ def test_entry_point_serializes_its_types() -> None:
     assert type(back["a"]) is Reading
     assert back["a"].values == [1.5, 2.5]
     assert back["a"] is back["b"][0]
+    assert encode(reading).node["$"] == "instruments.Reading"  # and not the dataclass that it is
 
 
 @pytest.mark.usefixtures("instruments")

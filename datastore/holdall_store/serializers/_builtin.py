@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from holdall_store.serializers import _classes, _containers, _scalars
+from holdall_store.serializers._registry import find_for
 
 if TYPE_CHECKING:
+    from holdall_store.serializers._protocol import Serializer
     from holdall_store.serializers._tree import BuiltinSerializer
 
-__all__ = ["BY_TAG", "BY_TYPE", "find_builtin"]
+__all__ = ["BY_TAG", "BY_TYPE", "find_candidates"]
 
 BY_TYPE: dict[type, BuiltinSerializer] = {**_scalars.SERIALIZERS, **_containers.SERIALIZERS, **_classes.SERIALIZERS}
 
@@ -18,9 +20,8 @@ BY_TAG: dict[str, BuiltinSerializer] = {
 }
 
 
-def find_builtin(obj: object) -> BuiltinSerializer | None:
-    """Return the serializer of an object of Python's own types, or of an importable class that hides nothing."""
-    known = BY_TYPE.get(type(obj))
-    if known is not None:
-        return known if known.handles(obj) else None
-    return next((serializer for serializer in _classes.OF_CLASSES if serializer.handles(obj)), None)
+def find_candidates(kind: type) -> tuple[Serializer, ...]:
+    """Return the serializers that may handle objects of a type, the most particular first."""
+    if kind in BY_TYPE:
+        return (BY_TYPE[kind],)
+    return (*find_for(kind), *(serializer for serializer in _classes.OF_CLASSES if serializer.takes(kind)))

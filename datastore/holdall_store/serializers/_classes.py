@@ -101,8 +101,9 @@ def _named(obj: object) -> dict[str, Node]:
 class _ClassSerializer(BuiltinSerializer):
     """A serializer of the instances of a kind of class."""
 
-    def handles(self, obj: object) -> bool:
-        return self.fits(type(obj)) and class_name(type(obj)) is not None
+    def takes(self, kind: type) -> bool:
+        """Tell whether instances of the class may be handled: another process can find it, and it fits."""
+        return self.fits(kind) and class_name(kind) is not None
 
     def fits(self, kind: type) -> bool:
         """Tell whether instances of the class hold no more than this serializer stores."""
@@ -127,9 +128,9 @@ class _Enum(_ClassSerializer):
         return isinstance(kind, enum.EnumMeta)
 
     def handles(self, obj: object) -> bool:
-        if not isinstance(obj, enum.Enum) or class_name(type(obj)) is None:
-            return False
-        return self._member(obj) is not None or (_combines(type(obj)) and type(obj._value_) is int)
+        return isinstance(obj, enum.Enum) and (
+            self._member(obj) is not None or (_combines(type(obj)) and type(obj._value_) is int)
+        )
 
     def encode(self, obj: enum.Enum, encoder: Encoder) -> dict[str, Node]:
         name = self._member(obj)
@@ -192,8 +193,8 @@ class _Namedtuple(_ClassSerializer):
 
     def handles(self, obj: object) -> bool:
         return (
-            super().handles(obj)
-            and len(obj) == len(type(obj)._fields)  # type: ignore[arg-type,attr-defined]
+            isinstance(obj, tuple)
+            and len(obj) == len(type(obj)._fields)  # type: ignore[attr-defined]
             and not getattr(obj, "__dict__", None)
         )
 
@@ -227,7 +228,7 @@ class _Dataclass(_ClassSerializer):
         )
 
     def handles(self, obj: object) -> bool:
-        return super().handles(obj) and all(_is_name(name) for name in getattr(obj, "__dict__", ()))
+        return all(_is_name(name) for name in getattr(obj, "__dict__", ()))
 
     def encode(self, obj: Any, encoder: Encoder) -> dict[str, Node]:
         state = dict(getattr(obj, "__dict__", {}))
@@ -296,7 +297,7 @@ def _slots(kind: type) -> dict[str, Any]:
     }
 
 
-OF_CLASSES: tuple[BuiltinSerializer, ...] = (_Enum(), _Namedtuple(), _Dataclass())
+OF_CLASSES: tuple[_ClassSerializer, ...] = (_Enum(), _Namedtuple(), _Dataclass())
 """Tried in this order for objects whose class is none of Python's own."""
 
 SERIALIZERS: dict[type, BuiltinSerializer] = {

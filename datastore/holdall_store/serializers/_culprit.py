@@ -70,23 +70,24 @@ def unsupported(path: str, obj: object, why: str) -> UnsupportedTypeError:
 
 
 def culprit(
-    opaque: Sequence[tuple[str, object]],
+    opaque: Sequence[tuple[Sequence[str], object]],
     error: Exception,
     attempt: Callable[[object, Mapping[int, object]], Exception | None],
 ) -> UnsupportedTypeError:
-    """Return the error for objects, each with the path to it, that could not be pickled together.
+    """Return the error for objects, each with the steps to it, that could not be pickled together.
 
     `attempt` pickles an object into nothing, standing in for those of the given ids, and returns what went wrong.
     """
     tries = itertools.count()
-    for path, obj in opaque:
+    for steps, obj in opaque:
+        path = "".join(steps)
         failed = attempt(obj, {})
         if failed is not None and _is_recursion(failed):
             return unsupported(path, obj, _TOO_DEEP)
         if failed is not None:
             return _descend(path, obj, failed, attempt, tries)
-    path, obj = opaque[0]
-    return unsupported(path, obj, _reason(error))
+    steps, obj = opaque[0]
+    return unsupported("".join(steps), obj, _reason(error))
 
 
 def _descend(

@@ -9,13 +9,12 @@ import types
 from typing import TYPE_CHECKING
 
 from holdall_store.errors import HoldallError, UnsupportedTypeError
-from holdall_store.serializers._builtin import find_builtin
+from holdall_store.serializers._builtin import find_candidates
 from holdall_store.serializers._containers import encode_dict, encode_list
 from holdall_store.serializers._culprit import culprit, refused, unsupported
 from holdall_store.serializers._libraries import add_version, root_of
 from holdall_store.serializers._nodes import bytes_node
 from holdall_store.serializers._protocol import BufferSource, Encoded, Encoder, FileSource, Node, Serializer
-from holdall_store.serializers._registry import find_for
 from holdall_store.serializers._scalars import INLINE_CHARACTERS, INLINE_INTEGER, encode_float, encode_str
 from holdall_store.serializers._sharing import mark_shared, refers_elsewhere
 from holdall_store.serializers._tree import MAX_DEPTH, BuiltinSerializer, ContainerSerializer
@@ -62,11 +61,12 @@ class _TreeEncoder(Encoder):
     def __init__(self, name: str) -> None:
         self.buffers: list[BufferSource] = []
         self.libraries: dict[str, str] = {}
-        self.opaque: list[tuple[str, object]] = []
+        self.opaque: list[tuple[tuple[str, ...], object]] = []
         self._opaque_items: dict[int, int] = {}
         self._seen: dict[int, _Seen] = {}
         self._shared: list[_Seen] = []
-        self._roots: set[str] = set()
+        self._noted: set[type] = set()
+        self._candidates: dict[type, tuple[Serializer, ...]] = {}
         self._path = [name]
 
     def buffer(self, data: object, *, item_bytes: int = 1, dense: bool = False) -> int:
@@ -111,13 +111,13 @@ class _TreeEncoder(Encoder):
             seen = self._seen[id(obj)] = _Seen(obj, None)
             seen.node = encode_list(obj, self) if kind is list else encode_dict(obj, self)  # type: ignore[arg-type]
             return seen.node
-        builtin = find_builtin(obj)
-        if builtin is not None and builtin.is_value(obj):
-            return self._tagged(builtin, obj)
-        serializer = builtin or find_for(obj)
+        candidates = self._candidates.get(kind)
+        if candidates is None:
+            candidates = self._candidates[kind] = find_candidates(kind)
+        serializer = next((candidate for candidate in candidates if candidate.handles(obj)), None)
         if serializer is None:
             return self.pickled(obj)
-        if not getattr(serializer, "identity", True):
+        if _is_value(serializer, obj):
             return self._tagged(serializer, obj)
         seen = self._seen[id(obj)] = _Seen(obj, serializer)
         seen.node = self._tagged(serializer, obj)
@@ -129,10 +129,9 @@ class _TreeEncoder(Encoder):
         return members if "$" in members else {"$": serializer.tag, **members}
 
     def _note_library(self, kind: type) -> None:
-        root = root_of(kind.__module__)
-        if root not in self._roots:
-            self._roots.add(root)
-            add_version(self.libraries, root)
+        if kind not in self._noted:
+            self._noted.add(kind)
+            add_version(self.libraries, root_of(kind.__module__))
 
     def _again(self, seen: _Seen) -> Node:
         """Refer to an object that has been met before."""
@@ -152,12 +151,11 @@ class _TreeEncoder(Encoder):
         """Leave an object to the pickle."""
         item = self._opaque_items.get(id(obj))
         if item is None:
-            path = "".join(self._path)
             why = refused(obj)
             if why is not None:
-                raise unsupported(path, obj, why)
+                raise self.unsupported(obj, why)
             item = self._opaque_items[id(obj)] = len(self.opaque)
-            self.opaque.append((path, obj))
+            self.opaque.append((tuple(self._path), obj))
         return {"$": "pickle", "item": item}
 
     def _external(self, obj: object) -> int | None:
@@ -204,6 +202,13 @@ class _TreeEncoder(Encoder):
             self.buffer(buffer, item_bytes=memoryview(buffer).itemsize, dense=True) for buffer in pickled.buffers
         ]
         return {"$": "stream", **bytes_node(pickled.stream, self), "buffers": buffers, "items": len(self.opaque)}
+
+
+def _is_value(serializer: Serializer, obj: object) -> bool:
+    """Tell whether an object that occurs twice may come back as two."""
+    if isinstance(serializer, BuiltinSerializer):
+        return serializer.is_value(obj)
+    return not getattr(serializer, "identity", True)
 
 
 def _encode_tree(obj: object, name: str) -> Encoded:

@@ -39,12 +39,12 @@ LIBRARIES: Mapping[str, str] = {
 """Top package of a type → our module with its `SERIALIZERS`."""
 
 
-def find_for(obj: object) -> Serializer | None:
-    """Return the serializer of a library that can give `obj` back exactly, or None."""
-    library = root_of(type(obj).__module__)
+def find_for(kind: type) -> tuple[Serializer, ...]:
+    """Return the serializers of the library that a type belongs to; which of them `handles` an object, ask them."""
+    library = root_of(kind.__module__)
     if not library or library == "__main__" or library in sys.stdlib_module_names:
-        return None
-    return next((serializer for serializer in _of_library(library) if serializer.handles(obj)), None)
+        return ()
+    return _of_library(library)
 
 
 def find_tag(tag: str, versions: Mapping[str, str]) -> Serializer:
