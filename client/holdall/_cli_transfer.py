@@ -1,0 +1,177 @@
+"""``holdall get``, ``holdall put`` and ``holdall cat``."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from holdall._artifact import Artifact
+from holdall._cli_export import (
+    as_bytes,
+    check_free,
+    default_suffix,
+    is_exported_whole,
+    json_bytes,
+    write_atomically,
+    write_object,
+)
+from holdall._cli_find import artifact_json, parse
+from holdall._cli_output import Output
+from holdall._client import Client
+from holdall._recorder import ActiveRun, RunContext
+from holdall._text import size_text
+from holdall.store import InvalidNameError, UnsafeLoadError, UnsupportedTypeError
+
+__all__ = ["cat", "get", "put"]
+
+COPY_BYTES: Final = 1 << 20
+
+LOOK_BYTES: Final = 1024
+"""A zero byte this early means that it is no text."""
+
+NAME_BYTES_MAX: Final = 200
+"""A longer artifact's name may be too long for a file."""
+
+
+def get(client: Client, options: argparse.Namespace, output: Output) -> int:
+    """Write an artifact to a file or a directory, and its path to standard output."""
+    artifact = _artifact(client, options.reference)
+    target = None if options.output is None else Path(options.output)
+    if artifact.type in ("file", "directory"):
+        path = _place(target, artifact.name)
+        check_free(path, replace=options.force and artifact.type == "file")
+        _extract(artifact, path)
+    else:
+        value = _load(artifact, options)
+        path = _place(target, _with_suffix(artifact.name, value))
+        write_object(value, path, artifact.reference, replace=options.force)
+    if output.as_json:
+        output.json({**artifact_json(artifact), "path": str(path)})
+    else:
+        output.line(str(path))
+    return 0
+
+
+def put(client: Client, options: argparse.Namespace, output: Output) -> int:
+    """Save a file, a directory or standard input, and write the reference of the artifact."""
+    reference = parse(options.reference)
+    if reference.alias or reference.run:
+        raise InvalidNameError(
+            f"{options.reference!r} cannot be saved to: every save is a new run. Write flow/artifact."
+        )
+    if reference.artifact is None and options.path == "-":
+        raise InvalidNameError(f"What comes from standard input has no name: write {reference.flow}/NAME.")
+    home = client if reference.namespace is None else client.in_namespace(reference.namespace)
+    with _source(options.path, reference.artifact or "") as path:
+        if not path.exists():
+            raise FileNotFoundError(f"There is no file or directory {options.path!r}.")
+        with RunContext(reference.flow, params=None, tags=options.tags, client=home) as run:
+            artifact = _save(run, path, reference.artifact)
+    if output.as_json:
+        output.json(artifact_json(artifact))
+    else:
+        output.line(artifact.reference)
+        if output.terminal and not output.quiet:
+            output.note(
+                f"Saved {size_text(artifact.size)}, of which {size_text(artifact.stored)} was new to the store."
+            )
+    return 0
+
+
+def cat(client: Client, options: argparse.Namespace, output: Output) -> int:
+    """Write the bytes of a file, text or bytes, or a plain value as JSON, to standard output."""
+    artifact = _artifact(client, options.reference)
+    instead = f"'holdall get {options.reference}' writes it to a file."
+    if artifact.type == "file":
+        with artifact.open() as stream:
+            if output.terminal:
+                _refuse_binary(stream.read(LOOK_BYTES), instead)
+                stream.seek(0)
+            shutil.copyfileobj(stream, sys.stdout.buffer, COPY_BYTES)
+        return 0
+    if artifact.type == "directory" or is_exported_whole(artifact.type):
+        raise UnsupportedTypeError(f"{artifact.reference} is a {artifact.type}, and has no text: {instead}")
+    value = _load(artifact, options)
+    data = as_bytes(value)
+    if data is None:
+        try:
+            data = json_bytes(value)
+        except UnsupportedTypeError as error:
+            raise UnsupportedTypeError(
+                f"{artifact.reference} has no text: {error}. In Python: holdall.load({artifact.reference!r})."
+            ) from None
+    if output.terminal:
+        _refuse_binary(data[:LOOK_BYTES], instead)
+    sys.stdout.buffer.write(data)
+    return 0
+
+
+def _artifact(client: Client, text: str) -> Artifact:
+    client.repository.record()
+    reference = parse(text)
+    if reference.artifact is None:
+        run = client.run_of(reference)
+        listed = f"; it holds {', '.join(run.keys()[:10])}" if len(run) else ""
+        raise InvalidNameError(f"{text!r} names no artifact: write flow/artifact{listed}.")
+    return client.artifact(reference)
+
+
+def _load(artifact: Artifact, options: argparse.Namespace) -> Any:
+    try:
+        return artifact.load(trust=True if options.trust else None)
+    except UnsafeLoadError as error:
+        raise UnsafeLoadError(f"{error} On the command line: --trust.") from None
+
+
+def _place(target: Path | None, name: str) -> Path:
+    """Return where to write; a directory that is there means inside of it, as with ``cp``."""
+    if target is None:
+        return Path(name)
+    return target / name if target.is_dir() else target
+
+
+def _with_suffix(name: str, value: Any) -> str:
+    suffix = default_suffix(value)
+    return name if name.lower().endswith(suffix) else name + suffix
+
+
+def _extract(artifact: Artifact, path: Path) -> None:
+    """Copy a file or a directory to `path`; a file that is there is replaced in one step."""
+    if not os.path.lexists(path):
+        artifact.path(path)
+        return
+    part = path.with_name(f".{path.name[:100]}.{os.getpid()}.part")
+    try:
+        os.replace(artifact.path(part), path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _source(path: str, name: str) -> Iterator[Path]:
+    """Give the path of what is to be saved; standard input is written to a file first, since its size is not known."""
+    if path != "-":
+        yield Path(path)
+        return
+    with tempfile.TemporaryDirectory(prefix="holdall-") as folder:
+        file = Path(folder) / (name if len(name.encode()) <= NAME_BYTES_MAX else "stdin")
+        write_atomically(file, lambda target: shutil.copyfileobj(sys.stdin.buffer, target, COPY_BYTES), replace=False)
+        yield file
+
+
+def _save(run: ActiveRun, path: Path, name: str | None) -> Artifact:
+    return run.save_dir(path, name) if path.is_dir() else run.save_file(path, name)
+
+
+def _refuse_binary(beginning: bytes | bytearray, instead: str) -> None:
+    if b"\0" in beginning:
+        raise UnsupportedTypeError(
+            f"These bytes are no text, and could upset the terminal: {instead} A pipe would take them."
+        )

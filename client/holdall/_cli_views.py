@@ -1,0 +1,281 @@
+"""``holdall ls`` and ``holdall show``."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, TypeVar
+
+from holdall._artifact import Artifact
+from holdall._cli_find import artifact_json, count_runs, find, flow_json, parse, run_json, run_reference, versions
+from holdall._cli_output import Output, Styled
+from holdall._client import Client
+from holdall._flow import Flow
+from holdall._reference import Reference
+from holdall._run import Run
+from holdall._text import (
+    duration_text,
+    number_text,
+    place_text,
+    size_text,
+    time_text,
+    value_text,
+)
+from holdall.store import HoldallError, InvalidNameError
+
+__all__ = ["ls", "show"]
+
+FLOWS_DEFAULT: Final = 100
+RUNS_DEFAULT: Final = 20
+"""What fits on a screen; each row is a look at the store. ``--limit`` says otherwise."""
+
+RUNS_SHOWN: Final = 10
+
+_STYLES: Final = {"succeeded": "green", "failed": "red", "running": "yellow"}
+
+_T = TypeVar("_T")
+
+
+def ls(client: Client, options: argparse.Namespace, output: Output) -> int:
+    """List flows, the runs of a flow, the artifacts of a run, or the versions of an artifact."""
+    client.repository.record()  # a store that is not there is no empty store
+    if options.target is None:
+        _list_flows(client, options, output)
+        return 0
+    found = find(client, options.target)
+    if isinstance(found, Client):
+        _list_flows(found, options, output)
+    elif isinstance(found, Flow):
+        runs = _limited(found.runs(*options.tags), _limit(options, RUNS_DEFAULT), output, "runs")
+        _write_runs(runs, output, namespaces=len(found.namespaces) > 1)
+        if not runs:
+            output.note(f"No runs of flow {found.name!r}{' with these tags' if options.tags else ''}.")
+    elif isinstance(found, Run):
+        _write_artifacts(list(found), output)
+        if not len(found):
+            output.note(f"Run {found.id} holds no artifacts.")
+    else:
+        every = versions(client, parse(options.target))
+        artifacts = _limited(every, _limit(options, RUNS_DEFAULT), output, "versions")
+        _write_artifacts(artifacts, output, runs=True)
+    return 0
+
+
+def show(client: Client, options: argparse.Namespace, output: Output) -> int:
+    """Show all that is known of a flow, a run or an artifact."""
+    client.repository.record()
+    found = find(client, options.target)
+    if isinstance(found, Client):
+        raise InvalidNameError(f"{options.target!r} is a namespace: 'holdall ls {options.target}' lists its flows.")
+    if isinstance(found, Flow):
+        _show_flow(found, output)
+    elif isinstance(found, Run):
+        _show_run(found, output)
+    else:
+        _show_artifact(found, output)
+    return 0
+
+
+def _list_flows(client: Client, options: argparse.Namespace, output: Output) -> None:
+    if options.tags:
+        raise InvalidNameError("--tag chooses among the runs of a flow: holdall ls FLOW --tag TAG.")
+    flows = _limited(iter(client.flows), _limit(options, FLOWS_DEFAULT), output, "flows")
+    if output.as_json:
+        output.json([flow_json(flow) for flow in flows])
+    elif output.quiet:
+        for flow in flows:
+            for space in flow.namespaces:
+                output.line(str(Reference(space, flow.name)))
+    else:
+        everywhere = client.namespace is None
+        heads = ["flow", "runs", "newest run", "status", "began", *(["namespace"] if everywhere else [])]
+        output.table(heads, [_flow_row(flow, everywhere) for flow in flows], right={"runs"})
+    if not flows:
+        others = [space for space in client.namespaces if space != client.namespace]
+        hint = f" Others: {', '.join(others[:10])}; --all-namespaces lists them all." if others else ""
+        output.note(f"No flows in {client.namespace or 'any namespace'} ({place_text(client.url)}).{hint}")
+
+
+def _flow_row(flow: Flow, everywhere: bool) -> list[str | Styled]:
+    count, more = count_runs(flow)
+    row: list[str | Styled] = [Styled(flow.name, "bold"), f"{count}{'+' if more else ''}"]
+    newest = next(flow.runs(limit=1), None)
+    row += [newest.id, _status(newest), time_text(newest.created_at)] if newest else ["", "", ""]
+    return [*row, ", ".join(flow.namespaces)] if everywhere else row
+
+
+def _write_runs(runs: Iterable[Run], output: Output, *, namespaces: bool) -> None:
+    if output.as_json:
+        output.json([run_json(run) for run in runs])
+    elif output.quiet:
+        for run in runs:
+            output.line(run_reference(run))
+    else:
+        heads = [
+            "run",
+            "status",
+            "began",
+            "took",
+            "tags",
+            "metrics",
+            "artifacts",
+            *(["namespace"] if namespaces else []),
+        ]
+        output.table(heads, [_run_row(run, namespaces) for run in runs], right={"took"})
+
+
+def _run_row(run: Run, namespaces: bool) -> list[str | Styled]:
+    metrics = " ".join(f"{name}={number_text(value)}" for name, value in run.metrics.items())
+    row: list[str | Styled] = [run.id, _status(run), time_text(run.created_at), duration_text(run.duration)]
+    row += [", ".join(sorted(run.tags)), metrics, ", ".join(run.keys())]
+    return [*row, run.namespace] if namespaces else row
+
+
+def _write_artifacts(artifacts: list[Artifact], output: Output, *, runs: bool = False) -> None:
+    if output.as_json:
+        output.json([artifact_json(artifact) for artifact in artifacts])
+    elif output.quiet:
+        for artifact in artifacts:
+            output.line(artifact.reference)
+    else:
+        heads = ["artifact", "type", "size", "new", "digest", "saved", *(["run"] if runs else [])]
+        output.table(heads, [_artifact_row(artifact, runs) for artifact in artifacts], right={"size", "new"})
+
+
+def _artifact_row(artifact: Artifact, runs: bool) -> list[str | Styled]:
+    row: list[str | Styled] = [Styled(artifact.name, "bold"), artifact.type, size_text(artifact.size)]
+    row += [size_text(artifact.stored), artifact.digest[:12], time_text(artifact.created_at)]
+    return [*row, artifact.run_id] if runs else row
+
+
+def _show_flow(flow: Flow, output: Output) -> None:
+    if output.as_json:
+        output.json(flow_json(flow, whole=True))
+        return
+    if output.quiet:
+        for space in flow.namespaces:
+            output.line(str(Reference(space, flow.name)))
+        return
+    told = flow_json(flow, whole=True)
+    successful = told["latest_successful_run"]
+    output.facts(
+        {
+            "flow": Styled(flow.name, "bold"),
+            "namespace": ", ".join(flow.namespaces),
+            "store": place_text(flow.client.url),
+            "runs": f"{told['runs']}{'+' if told['more_runs'] else ''}",
+            "latest successful": successful["run"] if successful else "none",
+            "aliases": ", ".join(f"{name} -> {run.rpartition('@')[2]}" for name, run in told["aliases"].items()),
+        }
+    )
+    output.line()
+    _write_runs(flow.runs(limit=RUNS_SHOWN), output, namespaces=len(flow.namespaces) > 1)
+
+
+def _show_run(run: Run, output: Output) -> None:
+    if output.as_json:
+        output.json(run_json(run))
+        return
+    if output.quiet:
+        output.line(run_reference(run))
+        return
+    output.facts(
+        {
+            "run": Styled(run.pathspec, "bold"),
+            "namespace": run.namespace,
+            "store": place_text(run.client.url),
+            "status": _status(run),
+            "began": time_text(run.created_at, full=True),
+            "took": duration_text(run.duration),
+            "tags": ", ".join(sorted(run.tags)),
+            **_origin(run.info),
+        }
+    )
+    _section("parameters", _params(run), output)
+    _section("metrics", {name: number_text(value) for name, value in run.metrics.items()}, output)
+    if len(run):
+        output.line()
+        _write_artifacts(list(run), output)
+    exception = run.exception
+    if exception is not None:
+        output.line()
+        output.line(Styled(f"{exception.type}: {exception.message}", "red"))
+        for line in exception.traceback.rstrip().splitlines():
+            output.line("  " + line)
+
+
+def _show_artifact(artifact: Artifact, output: Output) -> None:
+    if output.as_json:
+        output.json(artifact_json(artifact))
+        return
+    if output.quiet:
+        output.line(artifact.reference)
+        return
+    trusted = artifact.client.trusted
+    output.facts(
+        {
+            "artifact": Styled(artifact.name, "bold"),
+            "reference": artifact.reference,
+            "store": place_text(artifact.client.url),
+            "type": artifact.type,
+            "size": f"{size_text(artifact.size)} ({size_text(artifact.stored)} new)",
+            "saved": time_text(artifact.created_at, full=True),
+            "digest": artifact.digest,
+            "libraries": ", ".join(f"{name} {version}" for name, version in artifact.libraries.items()),
+            "pickle": ""
+            if not artifact.runs_code
+            else f"yes: loading it runs code{'' if trusted else ', so it takes --trust'}",
+            "load": f"holdall.load({artifact.reference!r})",
+        }
+    )
+
+
+def _section(title: str, facts: dict[str, str], output: Output) -> None:
+    if facts:
+        output.line()
+        output.line(Styled(title.upper(), "dim"))
+        output.facts({name: text or "''" for name, text in facts.items()})
+
+
+def _params(run: Run) -> dict[str, str]:
+    try:
+        return {name: value_text(value) for name, value in run.params.items()}
+    except HoldallError as error:  # of types that only a trusted store may name
+        return {"": str(error)}
+
+
+def _origin(info: Any) -> dict[str, str]:
+    """Return who made a run, where and with what. It may be anything that JSON can say."""
+    git = info.get("git")
+    commit = ""
+    if isinstance(git, dict) and git.get("commit"):
+        branch = f" ({git['branch']})" if git.get("branch") else ""
+        commit = f"{str(git['commit'])[:12]}{branch}{', with changes' if git.get('dirty') else ''}"
+    command = info.get("command")
+    return {
+        "user": value_text(info.get("user", "")),
+        "host": value_text(info.get("host", "")),
+        "command": value_text(" ".join(map(str, command))) if isinstance(command, list) else "",
+        "commit": commit,
+        "python": value_text(info.get("python", "")),
+    }
+
+
+def _status(run: Run) -> Styled:
+    return Styled(run.status, _STYLES.get(run.status, ""))
+
+
+def _limit(options: argparse.Namespace, default: int) -> int | None:
+    """Return how many rows to list; ``--limit 0`` means all."""
+    if options.limit is None:
+        return default
+    return options.limit or None
+
+
+def _limited(items: Iterator[_T], limit: int | None, output: Output, what: str) -> list[_T]:
+    taken = list(itertools.islice(items, None if limit is None else limit + 1))
+    if limit is not None and len(taken) > limit:
+        output.note(f"There are more {what}: --limit 0 lists them all.")
+        return taken[:limit]
+    return taken
