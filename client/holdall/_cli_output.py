@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from holdall._text import clean, fit, width_of
@@ -25,6 +26,18 @@ class Styled(NamedTuple):
 
     text: str
     style: str
+
+
+@dataclass(slots=True)
+class _Column:
+    cells: list[Styled]
+    natural: int
+    right: bool
+    keep: bool
+    width: int = 0
+
+    def __post_init__(self) -> None:
+        self.width = self.natural
 
 
 class Output:
@@ -66,36 +79,55 @@ class Output:
             )
 
     def table(
-        self, heads: Sequence[str], rows: Iterable[Sequence[str | Styled]], *, right: Collection[str] = ()
+        self,
+        heads: Sequence[str],
+        rows: Iterable[Sequence[str | Styled]],
+        *,
+        right: Collection[str] = (),
+        keep: Collection[str] = (),
     ) -> None:
-        """Write rows under heads, aligned with spaces; columns without any value are left out."""
+        """Write rows under heads, aligned with spaces; columns without any value are left out.
+
+        Numbers are aligned at the `right`. Where the terminal is too narrow, the columns to `keep` are cut last, and of
+        the others the last are left out.
+        """
         cells = [[cell if isinstance(cell, Styled) else Styled(cell, "") for cell in row] for row in rows]
-        cells = [[Styled(clean(cell.text), cell.style) for cell in row] for row in cells]
-        used = [number for number in range(len(heads)) if any(row[number].text for row in cells)]
-        if not used:
-            return
-        columns = [[Styled(heads[number].upper(), "dim"), *(row[number] for row in cells)] for number in used]
-        widths = self._fit([max(width_of(cell.text) for cell in column) for column in columns])
-        aligned = [heads[number] in right for number in used]
-        for line in zip(*columns, strict=True):
-            parts = [self._pad(cell, width, side) for cell, width, side in zip(line, widths, aligned, strict=True)]
+        columns = []
+        for number, head in enumerate(heads):
+            column = [Styled(clean(row[number].text), row[number].style) for row in cells]
+            if any(cell.text for cell in column):
+                column.insert(0, Styled(head.upper(), "dim"))
+                columns.append(
+                    _Column(column, max(width_of(cell.text) for cell in column), head in right, head in keep)
+                )
+        self._fit(columns)
+        for line in zip(*(column.cells for column in columns), strict=True):
+            parts = [self._pad(cell, column) for cell, column in zip(line, columns, strict=True)]
             sys.stdout.write(COLUMN_GAP.join(parts).rstrip() + "\n")
 
-    def _pad(self, cell: Styled, width: int, right: bool) -> str:
-        text = fit(cell.text, width)
-        space = " " * (width - width_of(text))
+    def _pad(self, cell: Styled, column: _Column) -> str:
+        text = fit(cell.text, column.width)
+        space = " " * (column.width - width_of(text))
         painted = self._paint(text, cell.style)
-        return space + painted if right else painted + space
+        return space + painted if column.right else painted + space
 
-    def _fit(self, widths: list[int]) -> list[int]:
-        """Take from the widest columns until a line fits into the terminal."""
+    def _fit(self, columns: list[_Column]) -> None:
+        """Make a line fit into the terminal: cut what need not be kept, then leave it out, then cut the rest."""
         if self._width is None:
-            return widths
-        room = self._width - len(COLUMN_GAP) * (len(widths) - 1)
-        fitted = list(widths)
-        while sum(fitted) > room and max(fitted) > COLUMN_WIDTH_MIN:
-            fitted[fitted.index(max(fitted))] -= 1
-        return fitted
+            return
+        while columns:
+            room = self._width - len(COLUMN_GAP) * (len(columns) - 1) - sum(column.width for column in columns)
+            loose = [column for column in columns if not column.keep]
+            shrinkable = [column for column in loose or columns if column.width > COLUMN_WIDTH_MIN]
+            if room >= 0 or not (shrinkable or loose):
+                return
+            if shrinkable:
+                widest = max(shrinkable, key=lambda column: column.width)
+                widest.width -= 1
+            else:
+                columns.remove(loose.pop())
+                for column in loose:
+                    column.width = column.natural  # there is room again
 
     def _paint(self, text: str, style: str) -> str:
         return f"\x1b[{_CODES[style]}m{text}\x1b[0m" if self._color and style and text else text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, TypeVar
 
@@ -47,8 +48,9 @@ def ls(client: Client, options: argparse.Namespace, output: Output) -> int:
     if isinstance(found, Client):
         _list_flows(found, options, output)
     elif isinstance(found, Flow):
-        runs = _limited(found.runs(*options.tags), _limit(options, RUNS_DEFAULT), output, "runs")
+        runs, more = _limited(found.runs(*options.tags), options, RUNS_DEFAULT)
         _write_runs(runs, output, namespaces=len(found.namespaces) > 1)
+        _note_more(more, "runs", output)
         if not runs:
             output.note(f"No runs of flow {found.name!r}{' with these tags' if options.tags else ''}.")
     elif isinstance(found, Run):
@@ -57,8 +59,9 @@ def ls(client: Client, options: argparse.Namespace, output: Output) -> int:
             output.note(f"Run {found.id} holds no artifacts.")
     else:
         every = versions(client, parse(options.target))
-        artifacts = _limited(every, _limit(options, RUNS_DEFAULT), output, "versions")
+        artifacts, more = _limited(every, options, RUNS_DEFAULT)
         _write_artifacts(artifacts, output, runs=True)
+        _note_more(more, "versions", output)
     return 0
 
 
@@ -80,7 +83,7 @@ def show(client: Client, options: argparse.Namespace, output: Output) -> int:
 def _list_flows(client: Client, options: argparse.Namespace, output: Output) -> None:
     if options.tags:
         raise InvalidNameError("--tag chooses among the runs of a flow: holdall ls FLOW --tag TAG.")
-    flows = _limited(iter(client.flows), _limit(options, FLOWS_DEFAULT), output, "flows")
+    flows, more = _limited(iter(client.flows), options, FLOWS_DEFAULT)
     if output.as_json:
         output.json([flow_json(flow) for flow in flows])
     elif output.quiet:
@@ -90,7 +93,13 @@ def _list_flows(client: Client, options: argparse.Namespace, output: Output) -> 
     else:
         everywhere = client.namespace is None
         heads = ["flow", "runs", "newest run", "status", "began", *(["namespace"] if everywhere else [])]
-        output.table(heads, [_flow_row(flow, everywhere) for flow in flows], right={"runs"})
+        output.table(
+            heads,
+            [_flow_row(flow, everywhere) for flow in flows],
+            right={"runs"},
+            keep={"flow", "runs", "newest run", "status"},
+        )
+    _note_more(more, "flows", output)
     if not flows:
         others = [space for space in client.namespaces if space != client.namespace]
         hint = f" Others: {', '.join(others[:10])}; --all-namespaces lists them all." if others else ""
@@ -117,18 +126,20 @@ def _write_runs(runs: Iterable[Run], output: Output, *, namespaces: bool) -> Non
             "status",
             "began",
             "took",
-            "tags",
             "metrics",
+            "tags",
             "artifacts",
             *(["namespace"] if namespaces else []),
         ]
-        output.table(heads, [_run_row(run, namespaces) for run in runs], right={"took"})
+        output.table(
+            heads, [_run_row(run, namespaces) for run in runs], right={"took"}, keep={"run", "status", "began"}
+        )
 
 
 def _run_row(run: Run, namespaces: bool) -> list[str | Styled]:
     metrics = " ".join(f"{name}={number_text(value)}" for name, value in run.metrics.items())
     row: list[str | Styled] = [run.id, _status(run), time_text(run.created_at), duration_text(run.duration)]
-    row += [", ".join(sorted(run.tags)), metrics, ", ".join(run.keys())]
+    row += [metrics, ", ".join(sorted(run.tags)), ", ".join(run.keys())]
     return [*row, run.namespace] if namespaces else row
 
 
@@ -140,7 +151,12 @@ def _write_artifacts(artifacts: list[Artifact], output: Output, *, runs: bool = 
             output.line(artifact.reference)
     else:
         heads = ["artifact", "type", "size", "new", "digest", "saved", *(["run"] if runs else [])]
-        output.table(heads, [_artifact_row(artifact, runs) for artifact in artifacts], right={"size", "new"})
+        output.table(
+            heads,
+            [_artifact_row(artifact, runs) for artifact in artifacts],
+            right={"size", "new"},
+            keep={"artifact", "size", "run"},
+        )
 
 
 def _artifact_row(artifact: Artifact, runs: bool) -> list[str | Styled]:
@@ -266,16 +282,16 @@ def _status(run: Run) -> Styled:
     return Styled(run.status, _STYLES.get(run.status, ""))
 
 
-def _limit(options: argparse.Namespace, default: int) -> int | None:
-    """Return how many rows to list; ``--limit 0`` means all."""
-    if options.limit is None:
-        return default
-    return options.limit or None
+def _limited(items: Iterator[_T], options: argparse.Namespace, default: int) -> tuple[list[_T], bool]:
+    """Return as many items as are to be listed, and whether there are more; ``--limit 0`` means all."""
+    limit = default if options.limit is None else options.limit
+    if not limit:
+        return list(items), False
+    taken = list(itertools.islice(items, limit + 1))
+    return taken[:limit], len(taken) > limit
 
 
-def _limited(items: Iterator[_T], limit: int | None, output: Output, what: str) -> list[_T]:
-    taken = list(itertools.islice(items, None if limit is None else limit + 1))
-    if limit is not None and len(taken) > limit:
+def _note_more(more: bool, what: str, output: Output) -> None:
+    if more:
+        sys.stdout.flush()  # so that a terminal has it below the rows
         output.note(f"There are more {what}: --limit 0 lists them all.")
-        return taken[:limit]
-    return taken
