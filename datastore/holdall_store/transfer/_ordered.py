@@ -26,25 +26,52 @@ class _Failure:
         self.error = error
 
 
-class _Channel:
-    """Results of one job on their way to the consumer, no more than `bytes_max` of them waiting."""
+class _Budget:
+    """Bytes of results that wait for the consumer, of all jobs together."""
 
-    def __init__(self, bytes_max: int, stop: threading.Event) -> None:
+    def __init__(self, bytes_max: int, threads: int) -> None:
+        self.bytes_max = bytes_max
+        self.share = max(bytes_max // threads, 1)
+        self.changed = threading.Condition()
+        self.waiting = 0
+        self.consumed: _Channel | None = None
+        """The channel that the consumer reads now."""
+        self.stopped = False
+
+    def consume(self, channel: _Channel | None) -> None:
+        """Let the consumer go on to `channel`; ``None`` stops all."""
+        with self.changed:
+            self.consumed, self.stopped = channel, channel is None
+            self.changed.notify_all()
+
+
+class _Channel:
+    """Results of one job on their way to the consumer."""
+
+    def __init__(self, budget: _Budget) -> None:
         self._items: queue.SimpleQueue[tuple[object, int]] = queue.SimpleQueue()
-        self._room = threading.Condition()
+        self._budget = budget
         self._waiting = 0
-        self._bytes_max = bytes_max
-        self._stop = stop
 
     def put(self, item: object, weight: int) -> bool:
         """Hand `item` over; wait while too much is waiting. Return whether the consumer still wants more."""
-        with self._room:
-            # An item heavier than the whole budget goes alone.
-            while self._waiting and self._waiting + weight > self._bytes_max and not self._stop.is_set():
-                self._room.wait(0.5)
-            self._waiting += weight
+        budget = self._budget
+        if weight:
+            with budget.changed:
+                while not budget.stopped and not self._has_room(weight):
+                    budget.changed.wait()
+                self._waiting += weight
+                budget.waiting += weight
         self._items.put((item, weight))
-        return not self._stop.is_set()
+        return not budget.stopped
+
+    def _has_room(self, weight: int) -> bool:
+        budget = self._budget
+        # The job that is being consumed has a share of its own, so that those ahead can never starve it. An item
+        # heavier than all there is goes alone.
+        if budget.consumed is self:
+            return not self._waiting or self._waiting + weight <= budget.share
+        return not budget.waiting or budget.waiting + weight <= budget.bytes_max
 
     def fill(self, work: Callable[[], Iterable[tuple[object, int]]]) -> bool:
         """Hand over all that ``work()`` yields, or its failure; return whether the consumer still wants more."""
@@ -60,9 +87,11 @@ class _Channel:
         """Yield what was handed over, until the end or the failure of the work."""
         while True:
             item, weight = self._items.get()
-            with self._room:
-                self._waiting -= weight
-                self._room.notify()
+            if weight:
+                with self._budget.changed:
+                    self._waiting -= weight
+                    self._budget.waiting -= weight
+                    self._budget.changed.notify_all()
             if item is _END:
                 return
             if isinstance(item, _Failure):
@@ -88,14 +117,13 @@ def run_ordered(
             for result, _ in work(job):
                 yield result
         return
-    stop = threading.Event()
-    # Each job has a budget of its own, so that those ahead can never starve the one that is being consumed.
-    channels = [_Channel(max(bytes_max // threads, 1), stop) for _ in jobs]
+    budget = _Budget(bytes_max, threads)
+    channels = [_Channel(budget) for _ in jobs]
     waiting = iter(zip(jobs, channels, strict=True))
     lock = threading.Lock()
 
     def worker() -> None:
-        while not stop.is_set():
+        while not budget.stopped:
             with lock:
                 job, channel = next(waiting, (None, None))
             if channel is None or not channel.fill(lambda job=job: work(job)):  # type: ignore[misc]
@@ -109,9 +137,10 @@ def run_ordered(
         thread.start()
     try:
         for channel in channels:
+            budget.consume(channel)
             yield from channel.drain()
     finally:
-        stop.set()
+        budget.consume(None)
         for thread in workers:
             thread.join()
 
