@@ -10,12 +10,12 @@ from holdall_store.errors import AlreadyExistsError, IntegrityError, ObjectNotFo
 from holdall_store.format import LogHead, seal, slot_key, slot_number, unseal
 from holdall_store.storage import Storage
 
-__all__ = ["Log", "answer_was_lost"]
+__all__ = ["CREATE_TRIES", "Log", "answer_was_lost"]
 
 _Record = TypeVar("_Record", bound=LogHead)
 
 CREATE_TRIES: Final = 3
-"""How often a create is tried whose answer was lost and whose object is not there."""
+"""How often a create is tried that failed, or was refused, while the object is not there."""
 
 _LOST: Final = frozenset(
     (None, errno.ECONNRESET, errno.ECONNABORTED, errno.ETIMEDOUT, errno.EPIPE, errno.ENETRESET, errno.EHOSTUNREACH)
@@ -73,20 +73,23 @@ class Log(Generic[_Record]):
         key = slot_key(self.prefix, number)
         data = seal(record)
         for trial in range(1, CREATE_TRIES + 1):
+            failure: AlreadyExistsError | StorageError
             try:
                 self.storage.create(key, (data,))
-            except AlreadyExistsError:
-                return self.read(number).write_id == record.write_id
+            except AlreadyExistsError as error:
+                failure = error
             except StorageError as error:
                 if not answer_was_lost(error):
                     raise
-                try:
-                    return self.read(number).write_id == record.write_id
-                except ObjectNotFoundError:
-                    if trial == CREATE_TRIES:
-                        raise error from None
+                failure = error
             else:
                 return True
+            try:
+                return self.read(number).write_id == record.write_id
+            except ObjectNotFoundError:
+                # Nothing landed: the request was lost, or "already there" was a conflict that somebody else lost, too.
+                if trial == CREATE_TRIES:
+                    raise failure from None
         raise AssertionError("a loop that always returns or raises ended")
 
     def append(self, first: int, make: Callable[[int], _Record], on_taken: Callable[[_Record], None]) -> int:
@@ -101,6 +104,9 @@ class Log(Generic[_Record]):
             record = make(number)
             if self.create(number, record):
                 return number
+            # The slot itself is read, not looked for: a listing that is late must not make us try it forever.
+            on_taken(self.read(number))
+            number += 1
             for taken in self.slots(number - 1):
                 on_taken(self.read(taken))
                 number = taken + 1

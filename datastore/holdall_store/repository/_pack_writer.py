@@ -118,11 +118,15 @@ class PackWriter:
 
     def find(self, digest: bytes) -> tuple[str, int] | None:
         """Return where a chunk lies already."""
-        place = self._session.get(digest) or self._index.find(digest)
+        place = self._session.get(digest)
+        if place is not None:
+            return place
+        place = self._index.find(digest)
         if place is not None and place[0] not in self._refs:
             found = self._index.table(place[0])
-            if found is not None:
-                self._refs[place[0]] = found[1]
+            if found is None:
+                return None  # the index was lost this instant
+            self._refs[place[0]] = found[1]
         return place
 
     def table(self, pack: str) -> PackTable | Sequence[Entry] | None:
@@ -188,23 +192,23 @@ class PackWriter:
         key = pack_key(pack.name)
         try:
             self._storage.create(key, parts)
-        except AlreadyExistsError:
-            if not self._is_ours(pack):
-                raise ConflictError(f"{key} exists already, with other content. Its name should be unique.") from None
-        except StorageError as error:
-            if not answer_was_lost(error) or not self._is_ours(pack):
+        except (AlreadyExistsError, StorageError) as error:
+            # Either may be said of a try that took effect; what is there tells.
+            if isinstance(error, StorageError) and not answer_was_lost(error):
                 raise
+            found = self._found(pack)
+            if found is None:
+                raise
+            if pack.footer is None or found != pack.ref():
+                raise ConflictError(f"{key} exists already, with other content. Its name should be unique.") from None
 
-    def _is_ours(self, pack: _OpenPack) -> bool:
-        """Tell whether the pack was created after all, though the answer was lost."""
-        if pack.footer is None:
-            return False
+    def _found(self, pack: _OpenPack) -> PackRef | None:
+        """Return what a record would say of the pack as it lies in the storage; ``None`` where it does not."""
         try:
             size = self._storage.head(pack_key(pack.name)).size
         except ObjectNotFoundError:
-            return False
-        _, ref = read_table(self._storage, pack.name, size)
-        return ref == pack.ref()
+            return None
+        return read_table(self._storage, pack.name, size)[1]
 
 
 class _OpenPack:

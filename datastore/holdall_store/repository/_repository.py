@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
+from typing import TYPE_CHECKING, Any, Final
 
 from holdall_store.config import Settings, read_settings
 from holdall_store.errors import (
@@ -20,16 +20,20 @@ from holdall_store.format import FORMAT_VERSION, STORE_KEY, StoreRecord, make_ru
 from holdall_store.repository._artifacts import StoredArtifact, load_node
 from holdall_store.repository._catalog import Catalog
 from holdall_store.repository._clock import Clock, SystemClock
-from holdall_store.repository._log import answer_was_lost
+from holdall_store.repository._log import CREATE_TRIES, answer_was_lost
 from holdall_store.repository._reader import BufferReader
 from holdall_store.repository._run_writer import RunHead, RunWriter
 from holdall_store.storage import Storage
 
 if TYPE_CHECKING:
     import msgspec
+
     from holdall_store.repository._index import ChunkIndex
 
 __all__ = ["Repository"]
+
+_PARENTS: Final[list[ChunkIndex]] = []
+"""Connections of the process that this one was forked from: SQLite forbids even to close them here."""
 
 RATIO_MAX_LOCAL = 1 / 32
 """Disks are faster than zstd: only what all but vanishes (zeros, constants) is compressed; the rest can be mapped."""
@@ -52,9 +56,10 @@ class Repository:
         self.settings = settings or read_settings()
         self.clock = clock or SystemClock()
         self.catalog = Catalog(storage)
-        self.reader = BufferReader(storage)
+        self._reader = BufferReader(storage)
         self._record: StoreRecord | None = None
         self._index: ChunkIndex | None = None
+        self._pid = os.getpid()
 
     @property
     def url(self) -> str:
@@ -96,16 +101,26 @@ class Repository:
                 store=self.clock.token(26),
                 created=self.clock.now().isoformat(timespec="seconds"),
             )
-        try:
-            self.storage.create(STORE_KEY, (seal(record),))
-        except AlreadyExistsError:
-            return self.record()  # another process was first, or the answer to our own try was lost: either will do
-        except StorageError as error:
-            if not answer_was_lost(error) or not self.exists():
-                raise
-            return self.record()
-        self._record = record
-        return record
+        for trial in range(1, CREATE_TRIES + 1):
+            failure: AlreadyExistsError | StorageError
+            try:
+                self.storage.create(STORE_KEY, (seal(record),))
+            except AlreadyExistsError as error:
+                failure = error
+            except StorageError as error:
+                if not answer_was_lost(error):
+                    raise
+                failure = error
+            else:
+                self._record = record
+                return record
+            # Another process was first, or the answer to our own try was lost: either will do, if it is there.
+            try:
+                return self.record()
+            except StoreNotFoundError:
+                if trial == CREATE_TRIES:
+                    raise failure from None
+        raise AssertionError("a loop that always returns or raises ended")
 
     def begin_run(
         self,
@@ -132,8 +147,15 @@ class Repository:
             self.storage, self.index, head, clock=self.clock, ratio_max=self._ratio_max(), info=info, create=self.create
         )
 
+    @property
+    def reader(self) -> BufferReader:
+        """What reads buffers."""
+        self._renew_after_fork()
+        return self._reader
+
     def index(self) -> ChunkIndex:
         """Return the index of chunks, opened when it is first asked for."""
+        self._renew_after_fork()
         if self._index is None:
             from holdall_store.repository._index import ChunkIndex
 
@@ -186,6 +208,15 @@ class Repository:
             self._index.close()
             self._index = None
         self.storage.close()
+
+    def _renew_after_fork(self) -> None:
+        """Take new locks and a new connection in a child process: the parent's may be in use there."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._reader = BufferReader(self.storage)
+            if self._index is not None:
+                _PARENTS.append(self._index)
+                self._index = None
 
     def _ratio_max(self) -> float:
         if self.settings.compression == "none":
