@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import errno
 import mmap
 import os
 import threading
@@ -13,7 +14,7 @@ from typing import Final, NamedTuple
 
 from blake3 import blake3
 
-from holdall_store.errors import IntegrityError, ObjectNotFoundError
+from holdall_store.errors import IntegrityError, ObjectNotFoundError, StorageError
 from holdall_store.format import (
     ALIGNMENT,
     CODEC_RAW,
@@ -42,7 +43,7 @@ GAP_BYTES: Final = 64 << 10
 THREADED_BYTES_MIN: Final = 1 << 20
 """Below this, handing work to threads costs more than the work."""
 
-CHUNK_BYTES_MEAN_MIN: Final = 256
+CHUNK_BYTES_MEAN_MIN: Final = 1024
 """Writers cut chunks of at least 16 KiB, but for tails. A record with far shorter ones is made to waste memory."""
 
 
@@ -80,7 +81,11 @@ class BufferReader:
         """
         maps: dict[str, memoryview | None] = {}
         jobs: list[_Job] = []
-        buffers = [self._plan(ref, packs, maps, jobs) for ref in refs]
+        buffers = []
+        room = _memory_bytes()
+        for ref in refs:
+            buffers.append(self._plan(ref, packs, maps, jobs, room))
+            room -= 0 if jobs and jobs[-1].in_place else ref.bytes
         if not verify:
             jobs = [job for job in jobs if not job.in_place]
         small = sum(place.entry.raw_bytes for job in jobs for place in job.places) < THREADED_BYTES_MIN
@@ -107,17 +112,30 @@ class BufferReader:
             position += entry.raw_bytes
         if first is None or last is None:
             return memoryview(bytearray())
+        if last - first > _memory_bytes():
+            raise _too_large(last - first)
         target = _allocate(last - first)
         jobs = _jobs(chosen, target)
         run_all(jobs, lambda job: self._run(job, verify), threads=1 if len(target) < THREADED_BYTES_MIN else THREADS)
         return target[start - first : start - first + length]
 
     def _plan(
-        self, ref: BufferRef, packs: Sequence[PackRef], maps: dict[str, memoryview | None], jobs: list[_Job]
+        self,
+        ref: BufferRef,
+        packs: Sequence[PackRef],
+        maps: dict[str, memoryview | None],
+        jobs: list[_Job],
+        room: int,
     ) -> memoryview:
-        """Return the memory of a buffer, and add the work that fills and verifies it to `jobs`."""
+        """Return the memory of a buffer, and add the work that fills and verifies it to `jobs`.
+
+        No more than `room` bytes are taken for it: chunks that unpack to a thousand times their size can claim any
+        amount. What can be mapped lies in one span, and takes none.
+        """
         if not ref.spans:
             return _inline(ref)
+        if ref.bytes > room and len(ref.spans) > 1:
+            raise _too_large(ref.bytes)
         located = self._locate(ref, packs)
         start = _one_raw_piece(located)
         if start is not None:
@@ -129,6 +147,8 @@ class BufferReader:
                     raise IntegrityError(f"{pack_key(pack)} is cut off at {len(whole)} bytes.")
                 jobs.extend(job._replace(in_place=True) for job in _jobs(located, target))
                 return target
+        if ref.bytes > room:
+            raise _too_large(ref.bytes)
         target = _allocate(ref.bytes)
         jobs.extend(_jobs(located, target))
         return target
@@ -250,15 +270,17 @@ def _damaged(entry: Entry, pack: str, why: str) -> IntegrityError:
 
 
 def _allocate(size: int) -> memoryview:
-    """Return writable memory. A large one is mapped, not zeroed: its pages come into being when they are written.
+    """Return writable memory. A large one is mapped, not zeroed: its pages come into being when they are written."""
+    try:
+        return memoryview(mmap.mmap(-1, size) if size >= THREADED_BYTES_MIN else bytearray(size))
+    except (OSError, OverflowError, MemoryError):
+        raise _too_large(size) from None
 
-    More than the machine has is refused: chunks that unpack to a thousand times their size can claim any amount.
-    """
-    if size > _memory_bytes():
-        raise MemoryError(
-            f"A buffer of {size} bytes cannot be loaded: this machine has {_memory_bytes()} bytes of memory."
-        )
-    return memoryview(mmap.mmap(-1, size) if size >= THREADED_BYTES_MIN else bytearray(size))
+
+def _too_large(size: int) -> StorageError:
+    return StorageError(
+        errno.ENOMEM, f"{size} bytes cannot be loaded at once: this machine has {_memory_bytes()} bytes of memory."
+    )
 
 
 def _memory_bytes() -> int:
