@@ -52,6 +52,14 @@ class Prepared:
         """Size of the node and of all buffers."""
         return sum(source.size for source in self.sources) + (0 if self.spilled else len(self.node))
 
+    def spill(self) -> None:
+        """Leave nothing in the record: the node and all buffers go into packs."""
+        from holdall_store.serializers import BufferSource
+
+        if not self.spilled:
+            self.sources.append(BufferSource(memoryview(self.node), len(self.node)))
+        self.spilled, self.inline = True, False
+
     def record(self, saved: str, places: Sequence[Placed], refs: Mapping[str, PackRef]) -> StoredArtifact:
         """Return the record; `places` says where each source lies (none for those that stay in the record)."""
         spans = [place.spans for place in places]

@@ -128,12 +128,13 @@ class RunWriter:
         When this returns, all of them are durable if any is too large to live in a record, or if `commit` is true.
         Otherwise they become durable with the next `flush`. If it raises, none of them is saved.
         """
+        self._check_process()
         with self._lock:
             self._check_usable()
             before = {name: (self._pending.get(name), self._sources.get(name)) for name in objects}
             bytes_before = self._pending_bytes
             try:
-                prepared = {name: prepare(encoded) for name, encoded in objects.items()}
+                prepared = _prepare_all(objects)
                 large = {name: item for name, item in prepared.items() if not item.inline}
                 if large:
                     self._store(large)
@@ -155,6 +156,7 @@ class RunWriter:
 
     def log(self, points: Sequence[Point], *, commit: bool = False) -> None:
         """Add points to the run's metrics; they become durable with the next `flush`, or now if `commit` is true."""
+        self._check_process()
         with self._lock:
             self._check_usable()
             self._points.extend(points)
@@ -164,10 +166,12 @@ class RunWriter:
 
     def flush(self) -> None:
         """Make durable what is pending; make the run known if nothing of it is."""
+        if self._ended:
+            return
+        self._check_process()
         with self._lock:
             if self._ended:
                 return
-            self._check_usable()
             if self._pending or self._points:
                 self._append("commit", self.head.commit_status)
             elif not self._recorded:
@@ -175,10 +179,12 @@ class RunWriter:
 
     def end(self, status: Status, exception: ExceptionInfo | None = None) -> None:
         """Write the last record. Ending twice is allowed and does nothing."""
+        if self._ended:
+            return
+        self._check_process()
         with self._lock:
             if self._ended:
                 return
-            self._check_usable()
             try:
                 self._append("end", status, exception)
             except _AlreadyEnded:
@@ -187,15 +193,19 @@ class RunWriter:
 
     def view_pending(self) -> dict[str, StoredArtifact]:
         """Return all artifacts of the run as this writer knows them."""
+        self._check_process()
         with self._lock:
             return {**self._artifacts, **self._pending}
 
-    def _check_usable(self) -> None:
+    def _check_process(self) -> None:
+        # Before the lock is taken: a thread of the parent may have held it when this process was forked.
         if os.getpid() != self._pid:
             raise RunStateError(
                 f"Run {self.head.run} belongs to process {self._pid}; this is its child {os.getpid()}. "
                 "Begin a run of its own in the child: holdall.run(...)."
             )
+
+    def _check_usable(self) -> None:
         if self._ended:
             raise RunStateError(f"Run {self.head.run} of {self.head.flow} has ended: nothing can be added to it.")
 
@@ -273,7 +283,7 @@ class RunWriter:
         del self._points[: sum(len(series.values) for series in ours.metrics.values())]
         if ours.event == "end":
             self._ended = True
-            raise _AlreadyEnded
+            raise _AlreadyEnded(f"Run {self.head.run} of {self.head.flow} has ended: nothing can be added to it.")
 
     def _replace_condemned(self) -> None:
         """Store again what is pending and lies in packs that were condemned since the last look."""
@@ -342,8 +352,20 @@ class RunWriter:
         return self._clock.now().isoformat(timespec="microseconds")
 
 
-class _AlreadyEnded(Exception):
+class _AlreadyEnded(RunStateError):
     """The record that was to end the run is there already."""
+
+
+def _prepare_all(objects: Mapping[str, Encoded]) -> dict[str, Prepared]:
+    """Prepare the objects of one save: of many small values, no more stay in the record than readers should parse."""
+    prepared: dict[str, Prepared] = {}
+    inline_bytes = 0
+    for name, encoded in objects.items():
+        item = prepared[name] = prepare(encoded)
+        inline_bytes += item.bytes if item.inline else 0
+        if inline_bytes > PENDING_BYTES_MAX:
+            item.spill()
+    return prepared
 
 
 _Value = TypeVar("_Value")
