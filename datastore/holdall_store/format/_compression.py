@@ -51,7 +51,8 @@ def choose_codec(view: memoryview, item_bytes: int, ratio_max: float) -> int:
         return CODEC_RAW
     start = max(0, len(view) // 2 - SAMPLE_BYTES // 2)
     start -= start % item_bytes
-    sample = view[start : start + SAMPLE_BYTES - SAMPLE_BYTES % item_bytes]
+    sample = view[start : start + SAMPLE_BYTES]
+    sample = sample[: len(sample) - len(sample) % item_bytes]
     best, best_size = CODEC_RAW, int(len(sample) * ratio_max)
     compressor = _compressor()
     plain = len(compressor.compress(sample))

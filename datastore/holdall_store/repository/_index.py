@@ -85,6 +85,7 @@ class ChunkIndex:
                 self._add(name, table, ref)
             if gone:
                 self._prune(gone)
+            self._empty = self._count() == 0  # another process may have filled it
 
     def add(self, name: str, table: PackTable, ref: PackRef) -> None:
         """Remember a pack that was just written."""
