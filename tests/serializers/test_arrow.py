@@ -121,7 +121,7 @@ def test_rows_without_columns_come_back() -> None:
         assert restored.schema.metadata == {b"k": b"v"}
 
 
-class Celsius(pa.ExtensionType):
+class Celsius(pa.ExtensionType):  # type: ignore[misc]
     """A type that a user defines."""
 
     def __init__(self, scale: int = 1) -> None:
@@ -206,8 +206,9 @@ def test_numbers_are_not_copied() -> None:
     """A plain column is borrowed when it is saved and the buffer itself when it is loaded."""
     array = pa.array(np.arange(1000))
     encoded = encode(array)
-    assert np.shares_memory(np.frombuffer(encoded.buffers[0].data, "i8"), array.to_numpy())
-    stored = memoryview(bytearray(encoded.buffers[0].data))  # type: ignore[arg-type]
+    borrowed: Any = encoded.buffers[0].data
+    assert np.shares_memory(np.frombuffer(borrowed, "i8"), array.to_numpy())
+    stored = memoryview(bytearray(borrowed))
     restored = decode(encoded.node, lambda numbers: [stored for _ in numbers], trust=False)
     assert np.shares_memory(np.frombuffer(stored, "i8"), restored.to_numpy())
 

@@ -92,10 +92,11 @@ def test_bytes_are_not_copied() -> None:
     """A contiguous tensor is borrowed when it is saved and is the buffer itself when it is loaded."""
     tensor = torch.arange(1000.0)
     encoded = encode(tensor)
-    assert np.shares_memory(np.frombuffer(encoded.buffers[0].data, "f4"), tensor.numpy())
+    borrowed: Any = encoded.buffers[0].data
+    assert np.shares_memory(np.frombuffer(borrowed, "f4"), tensor.numpy())
     assert encoded.buffers[0].item_bytes == 4
     assert encoded.buffers[0].dense
-    stored = memoryview(bytearray(encoded.buffers[0].data))  # type: ignore[arg-type]
+    stored = memoryview(bytearray(borrowed))
     restored = decode(encoded.node, lambda numbers: [stored for _ in numbers], trust=False)
     assert np.shares_memory(np.frombuffer(stored, "f4"), restored.numpy())
 

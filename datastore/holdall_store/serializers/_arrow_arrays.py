@@ -418,7 +418,8 @@ def _encode_ipc(array: pa.Array, encoder: Encoder) -> dict[str, Any]:
     if pa.types.is_union(array.type):  # taking its rows leaves out values that none of them points at
         array = array.take(pa.array(np.arange(len(array))))
     elif pa.types.is_run_end_encoded(array.type):
-        array = pc.run_end_encode(pc.run_end_decode(array), run_end_type=array.type.run_end_type)
+        options = pc.RunEndEncodeOptions(run_end_type=array.type.run_end_type)
+        array = pc.call_function("run_end_encode", [pc.call_function("run_end_decode", [array])], options)
     batch = pa.record_batch([array], names=["_"])
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as stream:

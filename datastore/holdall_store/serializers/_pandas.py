@@ -57,6 +57,7 @@ class _DataFrameSerializer(TabularSerializer):
 
     def decode_columns(self, node: dict[str, Node], decoder: Decoder, columns: Sequence[Any]) -> Any:
         with reading(node):
+            decoder.prefetch(numbers_in(node.get("columns")))
             labels = self._read_columns(node, decoder)
             positions = [place for label in columns for place in _places(label, labels)]
             wanted = [nodes(node, "values")[place] for place in positions]
