@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from holdall_store.errors import HoldallError
-from holdall_store.serializers._nodes import INLINE_BYTES, malformed, member
+from holdall_store.serializers._nodes import malformed, member
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["MAX_ITEMS", "Array", "get", "has", "listed", "mapping", "numbers_in", "packed", "put", "reading", "typed"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+_INLINE_BYTES = 256
+"""Buffers up to this stand in the node as base64. A table may have thousands of columns: more would bloat its node."""
 
 MAX_ITEMS = 2**48
 """The most items that a node may speak of: products of it with an item's size stay within what numpy can count."""
@@ -49,7 +52,7 @@ def mapping(node: Any, key: str) -> dict[str, Any]:
 def put(buffers: dict[str, Any], key: str, array: Array, encoder: Encoder, *, dense: bool = False) -> None:
     """Add the bytes of an array to a node's ``buffers``: a number, or the bytes themselves if they are few."""
     data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    if data.size <= INLINE_BYTES:
+    if data.size <= _INLINE_BYTES:
         buffers[key] = base64.b64encode(data.data).decode("ascii")
     else:
         buffers[key] = encoder.buffer(data, item_bytes=max(array.itemsize, 1), dense=dense)
