@@ -22,10 +22,10 @@ ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 
 
 class Ticking:
-    """A clock that goes on by a second at each look, and tokens that come from a seed."""
+    """A clock that goes on by a second at each look, from an hour and with tokens that the seed gives."""
 
     def __init__(self, seed: int = 0) -> None:
-        self._moment = dt.datetime(2026, 11, 23, 8, tzinfo=dt.UTC)
+        self._moment = dt.datetime(2026, 11, 23, 8, tzinfo=dt.UTC) + dt.timedelta(hours=seed)
         self._random = random.Random(seed)
 
     def now(self) -> dt.datetime:
@@ -127,7 +127,11 @@ def chunks(storage: Storage, artifact: StoredArtifact) -> list[list[tuple[bytes,
     record, packs = artifact
     tables = [table_of(storage, ref.name) for ref in packs]
     return [
-        [(entry.digest, entry.raw_bytes) for number, first, count in ref.spans for entry in tables[number].span(first, count)]
+        [
+            (entry.digest, entry.raw_bytes)
+            for number, first, count in ref.spans
+            for entry in tables[number].span(first, count)
+        ]
         for ref in record.buffers
     ]
 

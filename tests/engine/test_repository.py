@@ -34,7 +34,11 @@ from tests.engine._engine import (
 KINDS = ("local", "unmapped", "memory")
 
 contents = st.builds(
-    lambda kind, seed, size: {"noise": stretch(seed, size), "zeros": bytes(size), "text": (b"%d," % seed * size)[:size]}[kind],
+    lambda kind, seed, size: {
+        "noise": stretch(seed, size),
+        "zeros": bytes(size),
+        "text": (b"%d," % seed * size)[:size],
+    }[kind],
     st.sampled_from(("noise", "zeros", "text")),
     st.integers(0, 3),  # few seeds, so that buffers and their beginnings are equal now and then
     st.sampled_from((0, 1, 12, 4095, 4096, 4097, 16_384, 70_000, 300_000, 1_200_000)),
@@ -118,7 +122,15 @@ def test_ranges_of_a_buffer(kind: str, tmp_path: Path) -> None:
     data = stretch(1, 1_000_000) + bytes(500_000)
     record, packs = save(store, {"a": value(data, b"tail" * 2000)})["a"]
     counting.reset()
-    for start, length in ((0, 0), (0, 1), (700_000, 1), (123_456, 300_000), (999_990, 20), (1_499_999, 1), (0, 1_500_000)):
+    for start, length in (
+        (0, 0),
+        (0, 1),
+        (700_000, 1),
+        (123_456, 300_000),
+        (999_990, 20),
+        (1_499_999, 1),
+        (0, 1_500_000),
+    ):
         assert bytes(store.reader.read_range(record.buffers[0], packs, start, length)) == data[start : start + length]
     counting.reset()
     store.reader.read_range(record.buffers[0], packs, 500_000, 10)
@@ -170,7 +182,9 @@ def test_a_save_that_knows_the_past_cuts_as_one_that_does_not(data: st.DataObjec
     """After any edit, the chunks are those of a fresh store: history never shows in what a value is cut into."""
     item = data.draw(st.sampled_from((1, 4, 12)))
     dense = data.draw(st.booleans())
-    content = bytearray(stretch(data.draw(st.integers(0, 9)), 1_200_000) + bytes(data.draw(st.sampled_from((0, 900_000)))))
+    content = bytearray(
+        stretch(data.draw(st.integers(0, 9)), 1_200_000) + bytes(data.draw(st.sampled_from((0, 900_000))))
+    )
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(_chunking, "PART_BYTES", 900_000)
         store = repository(MemoryStorage(), Path(folder))
