@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import platform
 import re
@@ -11,7 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -164,7 +163,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 def _chunker() -> Check:
     """Import the compiled chunker: without it, saving would be 200 times slower."""
     try:
-        importlib.import_module("holdall_store.format.chunker")
+        import_module("holdall_store.format.chunker")
     except ImportError as error:
         return Check("chunker", "fail", str(error), "pip install --force-reinstall --only-binary :all: pyfastcdc")
     return Check("chunker", "ok", "pyfastcdc is compiled")

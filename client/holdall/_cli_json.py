@@ -58,7 +58,7 @@ def _key(key: Any, path: str, other: Callable[[Any, str], Any]) -> str:
         return key
     if key is None or isinstance(key, bool | int | float):
         return str(_convert(key, path, other))
-    return str(other(key, f"{path}, a key"))
+    return str(other(key, f"{path}.keys()"))
 
 
 def _describe(value: Any, path: str) -> Any:  # noqa: ARG001 - called where `_refuse` may be
@@ -66,5 +66,5 @@ def _describe(value: Any, path: str) -> Any:  # noqa: ARG001 - called where `_re
 
 
 def _refuse(value: Any, path: str) -> Any:
-    where = f" at {path.removeprefix(', ')}" if path else ""
-    raise UnsupportedTypeError(f"JSON has no way to say a {type(value).__module__}.{type(value).__qualname__}{where}")
+    kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+    raise UnsupportedTypeError(f"JSON has no way to say a {kind}{f' at {path}' if path else ''}")

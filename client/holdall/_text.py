@@ -46,7 +46,7 @@ def size_text(size: int) -> str:
         value /= 1000
     if unit == "B":
         return f"{size} B"
-    return f"{value:.0f} {unit}" if value >= 99.5 else f"{value:.1f} {unit}"
+    return f"{value:.0f} {unit}" if value >= 99.95 else f"{value:.1f} {unit}"
 
 
 def duration_text(duration: dt.timedelta) -> str:
