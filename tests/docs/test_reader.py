@@ -263,6 +263,60 @@ def test_a_missing_slot_is_seen(written: tuple[Path, list[str]], tmp_path: Path)
     assert "missing" in done.stderr
 
 
+def append(store: Path, run_id: str, /, **members: Any) -> None:
+    """Append a record to the log of a run, sealed as the format says."""
+    log = next(folder for folder in (store / "runs").glob("*/*/*") if folder.name.endswith(run_id[-7:]))
+    last = max(path for path in log.iterdir())
+    record = json.loads(last.read_bytes())
+    del record["blake3"]
+    slot = record["slot"] + 1
+    body = json.dumps({**record, "slot": slot, **members}, separators=(",", ":")).encode()[:-1]
+    seal = f',"blake3":"{blake3(body).hexdigest()}"}}\n'
+    (log / f"{slot:08}").write_bytes(body + seal.encode())
+
+
+@pytest.mark.parametrize("event", ["fence", "abandoned"])
+def test_it_merges_what_collectors_write(tmp_path: Path, event: str) -> None:
+    """A fence changes nothing; a run that is given up has failed, and keeps what it had committed."""
+    client = holdall.Client(tmp_path / "store", namespace=NAMESPACE)
+    active = holdall.ActiveRun(client, FLOW)
+    active.save(rows=[1, 2])
+    active.flush()
+    append(tmp_path / "store", active.id, event=event, artifacts={}, complete=False)
+
+    (line,) = read(tmp_path / "store").stdout.splitlines()
+    theirs = client.flow(FLOW)[active.id]
+
+    assert line.split("\t")[2:] == [active.id, "failed" if event == "abandoned" else "running", "rows"]
+    assert [theirs.status, *theirs.keys()] == line.split("\t")[3:]
+
+
+@pytest.mark.parametrize(
+    ("members", "refused"),
+    [
+        ({"something": {"new": [1]}}, False),
+        ({"event": "merged"}, True),
+        ({"holdall": 2}, True),
+        ({"slot": 7}, True),
+        ({"run": "20200101T000000000000-aaaaaa"}, True),
+    ],
+)
+def test_reader_and_library_refuse_the_same(tmp_path: Path, members: dict[str, Any], refused: bool) -> None:
+    """Both ignore members that they do not know, and refuse unknown events, newer versions, and misplaced records."""
+    client = holdall.Client(tmp_path / "store", namespace=NAMESPACE)
+    active = holdall.ActiveRun(client, FLOW)
+    active.flush()
+    append(tmp_path / "store", active.id, **members)
+
+    ours = read(tmp_path / "store").returncode
+    try:
+        theirs = client.repository.catalog.run(NAMESPACE, FLOW, active.id).slots
+    except (holdall.FormatError, holdall.IntegrityError):
+        theirs = 0
+
+    assert (ours, theirs) == ((1, 0) if refused else (0, 2))
+
+
 def test_the_reader_is_short_and_stands_alone() -> None:
     """It has at most 150 lines and imports the standard library, blake3 and zstandard."""
     text = READER.read_text(encoding="utf-8")
