@@ -42,6 +42,7 @@ def notebook(environ: Mapping[str, str], target: Path, scratch: Path) -> None:
     client = NotebookClient(
         document,
         timeout=300,
+        startup_timeout=300,
         kernel_name="python3",
         resources={"metadata": {"path": str(HERE)}},
         # Sockets beside the connection file: no port is opened.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ def test_the_demo_runs(tmp_path: Path) -> None:
     result = subprocess.run(
         [sys.executable, str(ROOT / "examples" / "flights" / "demo.py"), "--folder", str(folder)],
         cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},  # beside other tests, threads that wait for each other are slow
         capture_output=True,
         text=True,
         check=False,
