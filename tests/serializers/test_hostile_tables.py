@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import decimal
 from collections.abc import Iterator
@@ -167,27 +168,36 @@ def _inline(node: Any) -> Iterator[tuple[dict[str, Any], str]]:
 @settings(max_examples=25)
 def test_no_buffer_crashes(name: str, data: st.DataObject) -> None:
     """Any buffer may hold any bytes, of any number."""
-    import base64
-
     encoded = encode(OBJECTS[name])
     node = copy.deepcopy(encoded.node)
-    buffers, key = data.draw(st.sampled_from(list(_inline(node))))
-    content = bytearray(base64.b64decode(buffers[key]))
+    stored = Buffers(encoded).contents
+    inline = list(_inline(node))
+    number = data.draw(st.integers(0, len(inline) + len(stored) - 1))
+    content = bytearray(_content(inline, stored, number))
     if data.draw(st.booleans()) and content:
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(
             st.sampled_from([0, 1, 0x7F, 0x80, 0xC3, 0xFF])
         )
     else:
         content = bytearray(data.draw(st.binary(min_size=0, max_size=2 * len(content))))
-    buffers[key] = base64.b64encode(content).decode()
-    _attack(node, Buffers(encoded).contents)
+    if number < len(inline):
+        buffers, key = inline[number]
+        buffers[key] = base64.b64encode(content).decode()
+    else:
+        stored[number - len(inline)] = bytes(content)
+    _attack(node, stored)
+
+
+def _content(inline: list[tuple[dict[str, Any], str]], stored: list[bytes], number: int) -> bytes:
+    if number >= len(inline):
+        return stored[number - len(inline)]
+    buffers, key = inline[number]
+    return base64.b64decode(buffers[key])
 
 
 @pytest.mark.parametrize("name", OBJECTS)
 def test_short_buffers_are_refused(name: str) -> None:
     """A buffer that lacks its last byte is an error, whichever it is."""
-    import base64
-
     encoded = encode(OBJECTS[name])
     for number in range(len(list(_inline(encoded.node)))):
         node = copy.deepcopy(encoded.node)
@@ -201,8 +211,6 @@ def test_short_buffers_are_refused(name: str) -> None:
 
 def test_lengths_that_wrap_round_are_refused() -> None:
     """Lengths whose sum passes 64 bits do not pass for a small sum."""
-    import base64
-
     node = encode(pa.array(["ab", "", ""], pa.large_string())).node
     lengths = np.array([2**63, 2**63 - 1, 3], np.uint64)
     node["values"]["length_bytes"] = 8
