@@ -45,6 +45,36 @@ def _same(restored: Any, tensor: Any) -> None:
     assert _bytes(restored) == _bytes(tensor)
 
 
+def test_a_state_dict_loads_without_pickle() -> None:
+    """What ``state_dict()`` gives is a tree of tensors with its metadata, and a module takes it back."""
+    module = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3))
+    state = module.state_dict()
+    restored = roundtrip_safely(state)
+    assert type(restored) is type(state)
+    assert list(restored) == list(state)
+    assert restored._metadata == state._metadata
+    for name, tensor in state.items():
+        _same(restored[name], tensor)
+    other = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3))
+    other.load_state_dict(restored)
+    assert torch.equal(other[0].weight, module[0].weight)
+
+
+def test_the_tensors_of_a_pickled_module_leave_its_stream() -> None:
+    """A module is pickled, but its parameters are buffers of their own, tied ones once, and come back exactly."""
+    module = torch.nn.Sequential(torch.nn.Linear(200, 300, bias=False), torch.nn.Linear(300, 200, bias=False))
+    module.tied = module[0].weight
+    encoded = encode(module)
+    sizes = sorted(source.size for source in encoded.buffers)
+    assert encoded.runs_code
+    assert sizes[-2:] == [240_000, 240_000]
+    assert sum(sizes) < 500_000
+    restored = roundtrip(module)
+    assert restored.tied is restored[0].weight
+    assert torch.equal(restored[1].weight, module[1].weight)
+    assert type(restored[1].weight) is torch.nn.Parameter
+
+
 @pytest.mark.parametrize("name", TENSORS)
 def test_tensor_comes_back(name: str) -> None:
     """Tensors of every dtype and layout come back without pickle."""

@@ -206,6 +206,32 @@ class _Dict(ContainerSerializer):
             container[key] = value  # noqa: PERF403
 
 
+class _Ordereddict(_Dict):
+    """An OrderedDict with its attributes: that of torch's ``state_dict`` keeps versions in one."""
+
+    def __init__(self) -> None:
+        super().__init__("ordereddict", collections.OrderedDict)
+
+    def handles(self, obj: object) -> bool:  # noqa: ARG002
+        return True
+
+    def encode(self, obj: Any, encoder: Encoder) -> dict[str, Node]:
+        node: dict[str, Node] = {"items": _encode_pairs(obj, encoder)}
+        if vars(obj):
+            node["attributes"] = [[name, encoder.node(value, f".{name}")] for name, value in vars(obj).items()]
+        return node
+
+    def fill(self, container: Any, node: dict[str, Node], decoder: TreeDecoder) -> None:
+        super().fill(container, node, decoder)
+        attributes = node.get("attributes", [])
+        if not isinstance(attributes, list):
+            raise malformed(node, "its attributes are no list")
+        for pair in attributes:
+            if not isinstance(pair, list) or len(pair) != 2 or not isinstance(pair[0], str):
+                raise malformed(node, "its attributes are no pairs of a name and a value")
+            vars(container)[pair[0]] = decoder.node(pair[1])
+
+
 class _Defaultdict(_Dict):
     def __init__(self) -> None:
         super().__init__("defaultdict", collections.defaultdict)
@@ -244,7 +270,7 @@ SERIALIZERS: dict[type, BuiltinSerializer] = {
     set: _Set(),
     frozenset: _Frozenset(),
     dict: _Dict("dict", dict),
-    collections.OrderedDict: _Dict("ordereddict", collections.OrderedDict),
+    collections.OrderedDict: _Ordereddict(),
     collections.Counter: _Dict("counter", collections.Counter),
     collections.defaultdict: _Defaultdict(),
     collections.deque: _Deque(),

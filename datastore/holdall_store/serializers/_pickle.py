@@ -58,7 +58,18 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             why = refused(obj)
             if why is not None and not any(obj is getattr(sys, name) for name in _STANDARD_STREAMS):
                 raise pickle.PicklingError(why)
-        return super().reducer_override(obj)
+        reduced = _reduce_tensor(obj)
+        return super().reducer_override(obj) if reduced is NotImplemented else reduced
+
+
+def _reduce_tensor(obj: object) -> Any:
+    """Reduce a tensor so that its bytes leave the stream: torch's own reducers copy them into it."""
+    if type(obj).__module__.partition(".")[0] != "torch" or "torch" not in sys.modules:
+        return NotImplemented
+    from holdall_store.serializers._torch import REDUCERS
+
+    reduce = REDUCERS.get(type(obj))
+    return NotImplemented if reduce is None else reduce(obj)
 
 
 class _ReferringPickler(_Pickler):
