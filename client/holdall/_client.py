@@ -14,7 +14,7 @@ from holdall.store import (
     ArtifactNotFoundError,
     FlowNotFoundError,
     InvalidNameError,
-    NamespaceNotFoundError,
+    NotFoundError,
     nearest,
 )
 from holdall_store.config import Settings, read_settings
@@ -220,7 +220,7 @@ class Client:
 
         try:
             self.flow(name.name if isinstance(name, Flow) else name)  # type: ignore[arg-type]
-        except (FlowNotFoundError, InvalidNameError, NamespaceNotFoundError):
+        except (NotFoundError, InvalidNameError):
             return False
         return True
 

@@ -122,6 +122,8 @@ def default_flow() -> str:
     stem = os.path.splitext(os.path.basename(path))[0]
     if stem == "__main__":
         stem = os.path.basename(os.path.dirname(os.path.abspath(path)))
+    if path.startswith("<"):
+        stem = ""  # Python's own word for what it reads from a pipe
     return _cleaned(stem, "flow") or "interactive"
 
 

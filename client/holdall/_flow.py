@@ -97,7 +97,7 @@ class Flow:
         listed = f" There are: {', '.join(list(known)[:10])}." if known else ""
         raise ArtifactNotFoundError(
             f"No successful run of flow {self._name!r} in {self._where()} holds an artifact {artifact!r}."
-            f"{unsuccessful}{nearest(artifact, known)}{listed}"
+            f"{unsuccessful or nearest(artifact, known)}{listed}"
         )
 
     def runs(self, *tags: str, limit: int | None = None) -> Iterator[Run]:

@@ -181,8 +181,10 @@ class ActiveRun:
         >>> holdall.Flow("churn").latest_run.metrics["loss"]
         0.4
         """
-        every = {check_name(name, "metric"): value for name, value in {**(metrics or {}), **named}.items()}
-        values = {name: metric_value(name, value) for name, value in every.items()}
+        every = {**(metrics or {}), **named}
+        values = {check_name(name, "metric"): metric_value(name, value) for name, value in every.items()}
+        if len(values) != len(every):
+            raise InvalidNameError("Two of the metrics have the same name once it is in Unicode's normal form.")
         at = time.time()
         points = []
         with self._steps_lock:

@@ -166,6 +166,9 @@ class Run:
     def __len__(self) -> int:
         return len(self._view.artifacts)
 
+    def __bool__(self) -> bool:
+        return True  # a run that holds no artifact is a run all the same
+
     def __contains__(self, name: object) -> bool:
         return normal_form(name.name if isinstance(name, Artifact) else name) in self._view.artifacts
 
@@ -225,6 +228,9 @@ class RunData:
 
     def __repr__(self) -> str:
         return f"RunData({', '.join(self._run.keys())})"
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return self._run.keys()
 
 
 class MissingAttributeError(ArtifactNotFoundError, AttributeError):
