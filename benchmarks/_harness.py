@@ -120,6 +120,7 @@ class Bench:
         env = {name: value for name, value in os.environ.items() if not name.startswith(("HOLDALL_", "METAFLOW_"))}
         roots = [str(ROOT), str(ROOT / "datastore"), str(ROOT / "client")]
         env["PYTHONPATH"] = os.pathsep.join([*roots, *filter(None, [env.get("PYTHONPATH")])])
+        env.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package is compiled, too
         env |= {"HOLDALL_HOME": str(self.folder / "home"), "HOLDALL_USER": "bench", "PYTHONWARNINGS": "ignore"}
         return env | dict(extra or {})
 
@@ -302,6 +303,8 @@ def run_claim(claim: Claim, run: Callable[[Bench], None], arguments: argparse.Na
     try:
         _make_repository(folder)
         bench = Bench(claim, folder, arguments)
+        sources = [ROOT / "benchmarks", ROOT / "datastore", ROOT / "client"]
+        bench.execute([sys.executable, "-m", "compileall", "-q", *map(str, sources)])
         skipped = None
         try:
             run(bench)

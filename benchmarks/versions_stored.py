@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,14 +19,15 @@ CLAIM = Claim("versions_stored", "Bytes stored for ten edited versions of a tabl
 KINDS: Final = ("table", "flights", "model")
 
 
-def versions(kind: str, size: int) -> Iterator[tuple[str, Any]]:
-    """Yield the ten versions of one kind of data, with what was done."""
+def versions(kind: str, size: int, count: int) -> Iterator[tuple[str, Any]]:
+    """Yield the first `count` of the ten versions of one kind of data, with what was done."""
     if kind == "table":
-        yield from edit_table(make_frame(size * 1000), "amount", "comment")
+        every = edit_table(make_frame(size * 1000), "amount", "comment")
     elif kind == "flights":
-        yield from edit_table(real_flights().head(size * 2000), "dep_delay", "tailnum")
+        every = edit_table(real_flights().head(size * 2000), "dep_delay", "tailnum")
     else:
-        yield from edit_model(make_model(max(size // 4, 4)))
+        every = edit_model(make_model(max(size // 4, 4)))
+    yield from islice(every, count)
 
 
 def edit_model(model: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -59,25 +61,25 @@ def edit_model(model: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "back to the third version", third
 
 
-def store_holdall(store: str, kind: str, size: int) -> dict[str, Any]:
+def store_holdall(store: str, kind: str, size: int, count: int) -> dict[str, Any]:
     """Save each version in a run of its own."""
     import holdall
 
     client = holdall.Client(store)
     sizes = []
-    for _, version in versions(kind, size):
+    for _, version in versions(kind, size, count):
         with holdall.run(kind, client=client) as run:
             run.save(data=version)
         sizes.append(disk_usage(Path(store))["bytes"])
     return {"sizes": sizes}
 
 
-def write_files(folder: str, kind: str, size: int) -> dict[str, Any]:
+def write_files(folder: str, kind: str, size: int, count: int) -> dict[str, Any]:
     """Write each version as whole files: ``plain`` as people do, ``cdc`` as Parquet with content-defined chunking."""
     import numpy as np
 
     steps = []
-    for number, (step, version) in enumerate(versions(kind, size)):
+    for number, (step, version) in enumerate(versions(kind, size, count)):
         steps.append(step)
         if kind == "model":
             np.savez(os.path.join(folder, f"plain-{number}.npz"), **version)
@@ -133,16 +135,17 @@ def backup_restic(bench: Bench, folder: Path, style: str) -> list[int]:
 def run(bench: Bench) -> None:
     """Measure the claim."""
     size = bench.size("thousand rows; a quarter of it in MiB of model", 256, 8)
+    count = bench.size("versions", 10, 3)
     restic = shutil.which("restic")
     for kind in KINDS:
         folder = bench.path("files")
         folder.mkdir()
-        steps = bench.child(write_files, folder=folder, kind=kind, size=size)["steps"]
+        steps = bench.child(write_files, folder=folder, kind=kind, size=size, count=count)["steps"]
         contenders: list[tuple[str, Any, list[int]]] = []
         for compression in ("auto", "small"):
             store = bench.path("store")
             environ = {"HOLDALL_COMPRESSION": compression}
-            saved = bench.child(store_holdall, store=store, kind=kind, size=size, environ=environ)
+            saved = bench.child(store_holdall, store=store, kind=kind, size=size, count=count, environ=environ)
             contenders.append((f"holdall, compression {compression}", "ours", saved["sizes"]))
         for style, name in _styles(kind).items():
             whole = [path.stat().st_size for path in _files(folder, style)]
@@ -152,9 +155,9 @@ def run(bench: Bench) -> None:
             if restic:
                 contenders.append((f"{name}, restic", "peer", backup_restic(bench, folder, style)))
         for name, role, sizes in contenders:
-            bench.record(f"{kind}, ten versions: {name}", sizes[-1] / 1e6, "MB", role=role)
+            bench.record(f"{kind}, {count} versions: {name}", sizes[-1] / 1e6, "MB", role=role)
         for name, role, sizes in contenders:
-            bench.record(f"{kind}, what versions 2–10 add: {name}", (sizes[-1] - sizes[0]) / 1e6, "MB", role=role)
+            bench.record(f"{kind}, what versions 2–{count} add: {name}", (sizes[-1] - sizes[0]) / 1e6, "MB", role=role)
         bench.note(f"{kind}: {'; '.join(steps)}.")
         for name, _, sizes in contenders[:2]:
             added = [(after - before) / 1e6 for before, after in zip([0, *sizes], sizes, strict=False)]
