@@ -65,8 +65,8 @@ def find(client: Client, text: str) -> Found:
     it is always a namespace.
     """
     lone = "/" not in text.rstrip("/") and ":" in text
+    spaces = client.namespaces if lone else []
     if lone:
-        spaces = client.namespaces
         if text.rstrip("/") in spaces:
             return client.in_namespace(text.rstrip("/"))
         if text.endswith("/"):

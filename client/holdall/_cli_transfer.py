@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Final
 
@@ -155,7 +155,7 @@ def _extract(artifact: Artifact, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _source(path: str, name: str) -> Iterator[Path]:
+def _source(path: str, name: str) -> Generator[Path]:
     """Give the path of what is to be saved; standard input is written to a file first, since its size is not known."""
     if path != "-":
         yield Path(path)

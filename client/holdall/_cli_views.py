@@ -41,10 +41,9 @@ _T = TypeVar("_T")
 def ls(client: Client, options: argparse.Namespace, output: Output) -> int:
     """List flows, the runs of a flow, the artifacts of a run, or the versions of an artifact."""
     client.repository.record()  # a store that is not there is no empty store
-    if options.target is None:
-        _list_flows(client, options, output)
-        return 0
-    found = find(client, options.target)
+    found = client if options.target is None else find(client, options.target)
+    if options.tags and not isinstance(found, Flow):
+        raise InvalidNameError("--tag chooses among the runs of a flow: holdall ls FLOW --tag TAG.")
     if isinstance(found, Client):
         _list_flows(found, options, output)
     elif isinstance(found, Flow):
@@ -54,8 +53,10 @@ def ls(client: Client, options: argparse.Namespace, output: Output) -> int:
         if not runs:
             output.note(f"No runs of flow {found.name!r}{' with these tags' if options.tags else ''}.")
     elif isinstance(found, Run):
-        _write_artifacts(list(found), output)
-        if not len(found):
+        artifacts, more = _limited(iter(found), options, 0)
+        _write_artifacts(artifacts, output)
+        _note_more(more, "artifacts", output)
+        if not artifacts:
             output.note(f"Run {found.id} holds no artifacts.")
     else:
         every = versions(client, parse(options.target))
@@ -81,8 +82,6 @@ def show(client: Client, options: argparse.Namespace, output: Output) -> int:
 
 
 def _list_flows(client: Client, options: argparse.Namespace, output: Output) -> None:
-    if options.tags:
-        raise InvalidNameError("--tag chooses among the runs of a flow: holdall ls FLOW --tag TAG.")
     flows, more = _limited(iter(client.flows), options, FLOWS_DEFAULT)
     if output.as_json:
         output.json([flow_json(flow) for flow in flows])
@@ -110,7 +109,7 @@ def _flow_row(flow: Flow, everywhere: bool) -> list[str | Styled]:
     count, more = count_runs(flow)
     row: list[str | Styled] = [Styled(flow.name, "bold"), f"{count}{'+' if more else ''}"]
     newest = next(flow.runs(limit=1), None)
-    row += [newest.id, _status(newest), time_text(newest.created_at)] if newest else ["", "", ""]
+    row += [newest.id, _status(newest), time_text(newest.created_at)] if newest is not None else ["", "", ""]
     return [*row, ", ".join(flow.namespaces)] if everywhere else row
 
 

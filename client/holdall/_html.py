@@ -54,7 +54,7 @@ def _never_raise(view: Callable[_P, str]) -> Callable[_P, str]:
             return view(*args, **kwargs)
         except Exception as error:  # noqa: BLE001 - whatever it is, the notebook's cell is not to blame
             message = str(error) if isinstance(error, HoldallError) else f"{type(error).__name__}: {error}"
-            return _box(_tag("div", _tag("code", repr(args[0]))), _tag("div", f"⚠ {message}"))
+            return _box(_tag("div", _code(repr(args[0]))), _tag("div", f"⚠ {message}"))
 
     return show
 
@@ -76,7 +76,7 @@ def client_html(client: Client) -> str:
             _tag("b", flow),
             *([space] if client.namespace is None else []),
             _when_of_id(newest),
-            _tag("code", newest),
+            _code(newest),
         ]
         table.append(cells)
     heads = ["flow", *(["namespace"] if client.namespace is None else []), "newest run", ""]
@@ -111,7 +111,7 @@ def flow_html(flow: Flow) -> str:
         rows.append(
             [
                 _status(run.status),
-                _tag("code", run.id),
+                _code(run.id),
                 *([run.namespace] if several else []),
                 _when(run.created_at),
                 duration_text(run.duration),
@@ -160,15 +160,15 @@ def artifact_html(artifact: Artifact) -> str:
         _title("Artifact", artifact.name, f"{artifact.flow}@{artifact.run_id}", artifact.namespace),
         _facts(
             {
-                "type": _tag("code", artifact.type),
+                "type": _code(artifact.type),
                 "size": f"{size_text(artifact.size)}, of which {size_text(artifact.stored)} was new to the store",
                 "saved": _when(artifact.created_at, full=True),
-                "digest": _tag("code", artifact.digest[:16], title=artifact.digest),
+                "digest": _code(artifact.digest[:16], title=artifact.digest),
                 "libraries": _listed(libraries),
                 "pickle": "loading it runs code that is stored in it" if artifact.runs_code else "",
             }
         ),
-        _tag("pre", _tag("code", _snippet(artifact)), style=_PRE),
+        _tag("pre", _code(_snippet(artifact)), style=_PRE),
     )
 
 
@@ -197,24 +197,20 @@ def _artifacts(run: Run) -> str:
         return _none("No artifacts.")
     artifacts, more = _take(iter(run))
     rows = [
-        [_tag("b", each.name), _tag("code", each.type), size_text(each.size), size_text(each.stored)]
-        for each in artifacts
+        [_tag("b", each.name), _code(each.type), size_text(each.size), size_text(each.stored)] for each in artifacts
     ]
     return _table(["artifact", "type", "size", "new bytes"], rows, more, "artifacts", numbers=("size", "new bytes"))
 
 
 def _failure(kind: str, message: str, traceback: str) -> str:
     lines = traceback.rstrip().splitlines()
-    shown = "\n".join(clean(line) for line in lines[-TRACEBACK_LINES_MAX:])
+    shown = _Html("\n".join(_escape(line) for line in lines[-TRACEBACK_LINES_MAX:]))
     told = _tag("div", _Html(_tag("b", kind) + _escape(f": {message}" if message else "")), style="margin:.4em 0;")
     if not shown:
         return told
     return told + _tag(
         "details",
-        _Html(
-            _tag("summary", "traceback", style="cursor:pointer;")
-            + _tag("pre", _tag("code", shown, raw=True), style=_PRE)
-        ),
+        _Html(_tag("summary", "traceback", style="cursor:pointer;") + _tag("pre", _code(shown), style=_PRE)),
     )
 
 
@@ -232,14 +228,14 @@ def _commit(info: Mapping[str, Any]) -> str:
     branch = f" on {value_text(git['branch'])}" if git.get("branch") else ""
     changed = ", with changes that were not committed" if git.get("dirty") else ""
     commit = value_text(git["commit"])
-    return _Html(_tag("code", commit[:12], title=commit) + _escape(branch + changed))
+    return _Html(_code(commit[:12], title=commit) + _escape(branch + changed))
 
 
 def _command(info: Mapping[str, Any]) -> str:
     command = info.get("command")
     if not isinstance(command, Sequence) or isinstance(command, str) or not command:
         return ""
-    return _tag("code", value_text(" ".join(map(str, command))))
+    return _code(value_text(" ".join(map(str, command))))
 
 
 def _status(status: str, *, word: bool = False) -> _Html:
@@ -335,11 +331,16 @@ def _box(*parts: str) -> str:
     return _tag("div", _Html("".join(parts)), style=_BOX)
 
 
-def _tag(name: str, content: str, *, raw: bool = False, **attributes: str) -> _Html:
-    """Return an element; its content is escaped unless it is HTML already. `raw` text keeps its line breaks."""
+def _tag(name: str, content: str, **attributes: str) -> _Html:
+    """Return an element; its content is escaped unless it is HTML already."""
     written = "".join(f' {key}="{_escape(value)}"' for key, value in attributes.items())
-    inner = content if isinstance(content, _Html) else (html.escape(content) if raw else _escape(content))
+    inner = content if isinstance(content, _Html) else _escape(content)
     return _Html(f"<{name}{written}>{inner}</{name}>")
+
+
+def _code(content: str, **attributes: str) -> _Html:
+    # Jupyter paints a box behind code, of which a table would be full.
+    return _tag("code", content, style="background:none;color:inherit;padding:0;", **attributes)
 
 
 def _escape(text: str) -> str:

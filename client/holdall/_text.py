@@ -20,7 +20,7 @@ __all__ = [
     "width_of",
 ]
 
-_UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB")
+_UNITS: Final = ("kB", "MB", "GB", "TB", "PB")
 
 VALUE_CHARACTERS_MAX: Final = 120
 """A parameter is shown, not printed: what is longer is cut."""
@@ -38,15 +38,13 @@ def clean(text: str) -> str:
 
 def size_text(size: int) -> str:
     """Return a number of bytes in units of 1000, such as ``1.2 MB``."""
-    value = float(size)
-    for unit in _UNITS:
-        # What would be rounded to four digits belongs to the next unit.
-        if abs(value) < 999.5 or unit == _UNITS[-1]:
-            break
-        value /= 1000
-    if unit == "B":
+    if size < 1000:
         return f"{size} B"
-    return f"{value:.0f} {unit}" if value >= 99.95 else f"{value:.1f} {unit}"
+    value, unit = size / 1000, 0
+    # What would be rounded to four digits belongs to the next unit.
+    while value >= 999.5 and unit < len(_UNITS) - 1:
+        value, unit = value / 1000, unit + 1
+    return f"{value:.0f} {_UNITS[unit]}" if value >= 99.95 else f"{value:.1f} {_UNITS[unit]}"
 
 
 def duration_text(duration: dt.timedelta) -> str:

@@ -81,6 +81,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["ls", "-n", "ana"], "'ana' is no namespace"),
         (["ls", "a/b/c"], "no namespace"),
         (["ls", "--tag", "x"], "--tag"),
+        (["ls", "churn/model", "--tag", "x"], "--tag"),
         (["show", "user:ana"], "holdall ls user:ana"),
         (["show"], "REF"),
         (["get", "churn"], "names no artifact: write flow/artifact; it holds model"),

@@ -163,6 +163,16 @@ def test_tags_and_limit(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(out.splitlines()) == 1
     assert err == "There are more runs: --limit 0 lists them all.\n"
     assert len(written(capsys, "ls", "churn", "--limit", "0", "-q")) == 2
+    assert written(capsys, "ls", "churn:latest", "--limit", "1", "-q") == [good["model"].reference]
+
+
+def test_a_run_without_artifacts_is_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """The newest run of a flow is listed even if it saved nothing."""
+    with holdall.run("empty") as run:
+        run.log(steps=1)
+
+    assert written(capsys, "ls")[-1].split()[:4] == ["empty", "1", run.id, "succeeded"]
+    assert told(capsys, "ls", "empty")[0]["artifacts"] == []
 
 
 @pytest.mark.parametrize("reference", ["churn:latest", "churn@{id}", "churn/{id}", "user:ana/churn@{id}", "churn:good"])
