@@ -292,6 +292,7 @@ def test_tab_completion() -> None:
     assert client._ipython_key_completions_() == ["churn"]
     assert flow._ipython_key_completions_() == [each.id for each in flow.runs()]
     assert run._ipython_key_completions_() == ["model", "train"]
+    assert run.data._ipython_key_completions_() == ["model", "train"]
     assert {"model", "train"} <= set(dir(run.data))
     assert "latest_successful_run" in dir(flow)
     assert "artifacts" in dir(run)
