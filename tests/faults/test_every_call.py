@@ -1,0 +1,103 @@
+"""One fault at each request of a save and of the end of a run: what was durable stays, nothing is there by half."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from holdall_store.storage import LocalStorage, MemoryStorage, Storage
+from holdall_store.testing import CrashAfter, CrashBefore, FailWith, Fault, FaultyStorage, LostAnswer, SimulatedCrash
+from tests.engine._engine import copy, repository
+from tests.faults._ledger import SCENARIOS, Ledger, prepare
+
+FAULTS: dict[str, Callable[[int], Fault]] = {
+    "crash before": CrashBefore,
+    "crash after": CrashAfter,
+    "lost answer": LostAnswer,
+    "disk full": lambda call: FailWith(call, errno.ENOSPC),
+    "I/O error": lambda call: FailWith(call, errno.EIO),
+    "denied": lambda call: FailWith(call, errno.EACCES),
+}
+
+
+def attempt(name: str, storage: Storage, home: Path, ledger: Ledger, tries: int) -> None:
+    """Play a scenario until it ends or the process dies."""
+    store = repository(storage, home)
+    try:
+        SCENARIOS[name](store, ledger, tries)
+    finally:
+        store.close()
+
+
+def count_calls(name: str, home: Path) -> list[str]:
+    """Return the verbs of the requests of a scenario."""
+    inner = MemoryStorage()
+    ledger = prepare(name, inner, home)
+    storage = FaultyStorage(inner)
+    attempt(name, storage, home / "count", ledger, 1)
+    assert ledger.errors == []
+    ledger.check(inner, home / "checked")
+    return [call.verb for call in storage.calls]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_fault_at_every_request(name: str, fault: str, tmp_path: Path) -> None:
+    """The process that comes after it finds every durable save bit by bit, no save in part, and a store that works."""
+    verbs = count_calls(name, tmp_path)
+    crashed = 0
+    for number, verb in enumerate(verbs):
+        home = tmp_path / str(number)
+        inner = MemoryStorage()
+        ledger = prepare(name, inner, home)
+        before = len(ledger.durable)
+        with contextlib.suppress(SimulatedCrash):
+            attempt(name, FaultyStorage(inner, [FAULTS[fault](number)]), home / "first", ledger, 1)
+            crashed -= 1
+        crashed += 1
+        if fault in ("disk full", "I/O error", "denied") and verb == "create":
+            # The caller hears of it, with the reason.
+            assert [getattr(error, "errno", None) for error in ledger.errors[:1]] != [None]
+            assert ledger.errors
+        if fault == "lost answer" and verb == "create":
+            assert ledger.errors == []
+        assert len(ledger.durable) >= before
+        ledger.check(inner, home / "second")
+
+    # The first look for a store that is not there yet has no effect after which to die.
+    assert crashed >= len(verbs) - 1 if fault.startswith("crash") else crashed == 0
+
+
+@pytest.mark.parametrize("fault", ["disk full", "I/O error", "lost answer"])
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_the_same_run_goes_on_after_a_fault(name: str, fault: str, tmp_path: Path) -> None:
+    """Once there is space again, the same call on the same run succeeds, and all is there."""
+    for number in range(len(count_calls(name, tmp_path))):
+        home = tmp_path / str(number)
+        inner = MemoryStorage()
+        ledger = prepare(name, inner, home)
+        attempt(name, FaultyStorage(inner, [FAULTS[fault](number)]), home / "first", ledger, 2)
+
+        assert len(ledger.errors) <= 1
+        missing = [group for group in ledger.groups if group not in ledger.durable]
+        assert all(names.keys() <= {"pending", "too", "one", "last"} for names in missing)
+        ledger.check(inner, home / "second")
+
+
+@pytest.mark.parametrize("name", ["first save", "second save"])
+@pytest.mark.parametrize("fault", ["crash before", "crash after"])
+def test_a_crash_at_every_request_to_a_disk(name: str, fault: str, tmp_path: Path) -> None:
+    """The same on a local disk, where buffers are mapped and packs are not parted."""
+    base = LocalStorage(tmp_path / "base")
+    prepare(name, base, tmp_path)
+    for number in range(len(count_calls(name, tmp_path))):
+        home = tmp_path / str(number)
+        inner = copy(base, LocalStorage(home / "s"))
+        ledger = prepare(name, MemoryStorage(), home)
+        with contextlib.suppress(SimulatedCrash):
+            attempt(name, FaultyStorage(inner, [FAULTS[fault](number)]), home / "first", ledger, 1)
+        ledger.check(inner, home / "second")
