@@ -251,7 +251,8 @@ class Client:
         """Raise an error that says where the flow is, if it is anywhere."""
         catalog = self.repository.catalog
         self.repository.record()  # where there is no store at all, that is the better answer
-        elsewhere = [space for space in catalog.namespaces() if name in catalog.flows(space)]
+        spaces = catalog.namespaces()
+        elsewhere = [space for space in spaces if name in catalog.flows(space)]
         if elsewhere:
             found = elsewhere[0]
             raise FlowNotFoundError(
@@ -262,6 +263,11 @@ class Client:
         known = [flow for space in self._spaces() for flow in catalog.flows(space)]
         where = "any namespace" if self._namespace is None else f"namespace {self._namespace!r}"
         listed = f" It has: {', '.join(known[:10])}." if known else ""
+        if self._namespace is not None and not known and spaces:
+            listed = (
+                f" Nothing was saved in that namespace.{nearest(self._namespace, spaces)}"
+                f" The store has: {', '.join(spaces[:10])}."
+            )
         raise FlowNotFoundError(f"There is no flow {name!r} in {where} ({self.url}).{nearest(name, known)}{listed}")
 
 
