@@ -75,9 +75,10 @@ def write_object(value: Any, path: Path, reference: str, *, replace: bool) -> No
 
 
 def write_atomically(path: Path, write: _Writer, *, replace: bool) -> None:
-    """Make a file, whole or not at all; `AlreadyExistsError` if something is there and may not be replaced."""
+    """Make a file, and the folders above it, whole or not at all; `AlreadyExistsError` if something is there and may not be replaced."""
     part = path.with_name(f".{path.name[:100]}.{os.getpid()}.part")
     check_free(path, replace=replace)
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with part.open("xb") as file:
             write(file)

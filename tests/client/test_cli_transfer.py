@@ -155,8 +155,8 @@ def test_text_as_json(folder: Path) -> None:
     """A suffix chooses: text can be JSON too."""
     holdall.save("a", "flow/text")
 
-    assert main(["get", "flow/text", "-o", "text.json"]) == 0
-    assert (folder / "text.json").read_text() == '"a"\n'
+    assert main(["get", "flow/text", "-o", "new/folder/text.json"]) == 0
+    assert (folder / "new" / "folder" / "text.json").read_text() == '"a"\n'
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "feather"])
