@@ -89,8 +89,9 @@ class Aliases:
         for namespace in flow.namespaces:
             log = Log(self._client.repository.storage, alias_prefix(namespace, flow.name, alias), AliasRecord)
             slots = log.slots()
-            if slots:
-                return self._client.in_namespace(namespace).flow(flow.name)[log.read(slots[-1]).run]
+            newest = log.read(slots[-1]) if slots else None
+            if newest is not None and newest.run:
+                return self._client.in_namespace(namespace).flow(flow.name)[newest.run]
         known = [name for namespace in flow.namespaces for name in self.names(namespace, flow.name)]
         listed = (
             f" It has: {', '.join(known[:10])}." if known else " It has none: holdall.alias(reference, name) makes one."

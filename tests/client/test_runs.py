@@ -390,3 +390,11 @@ def test_refused_flows(flow: object) -> None:
     """What is no name of a flow is refused when the context is made."""
     with pytest.raises(holdall.InvalidNameError):
         holdall.run(flow)  # type: ignore[arg-type]
+
+
+def test_artifacts_keep_the_order_of_saving() -> None:
+    """Small and large values of one run are listed in the order in which they were given."""
+    with holdall.run("churn") as run:
+        run.save(small=1, large=np.arange(5000), last="x")
+        run.save(again=np.arange(6000), end=2)
+    assert holdall.Flow("churn").latest_run.keys() == ["small", "large", "last", "again", "end"]

@@ -204,7 +204,7 @@ def test_appended_rows_extend_the_buffers() -> None:
 def test_items_are_not_cut() -> None:
     """Each buffer says how wide its items are, and none claims to be a dense array."""
     encoded = encode(_big())
-    assert [source.item_bytes for source in encoded.buffers] == [8, 8, 4, 1, 1, 8, 8]
+    assert [source.item_bytes for source in encoded.buffers] == [8, 8, 1, 1, 1, 8, 8]
     assert not any(source.dense for source in encoded.buffers)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from tests.serializers._helpers import roundtrip, roundtrip_safely
 
+import holdall
 from holdall_store.serializers import decode, encode
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -162,3 +164,12 @@ def test_reducer_leaves_other_tensors_to_torch() -> None:
     from holdall_store.serializers._torch import reduce_tensor
 
     assert reduce_tensor(torch.eye(2).to_sparse()) is NotImplemented
+
+
+def test_a_tensor_goes_through_a_whole_store(tmp_path: Path) -> None:
+    """A dict of tensors is saved and loaded through the face, with torch's version as plain text."""
+    client = holdall.Client(tmp_path / "store")
+    artifact = holdall.save({"weight": torch.arange(10_000.0), "bias": torch.ones(3)}, "models/state", client=client)
+    assert type(artifact.libraries["torch"]) is str
+    assert torch.equal(holdall.load("models/state", client=client)["weight"], torch.arange(10_000.0))
+    assert torch.equal(artifact["bias"], torch.ones(3))

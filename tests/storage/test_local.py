@@ -353,3 +353,17 @@ def test_a_url_opens_the_same_folder(tmp_path: Path) -> None:
     storage = LocalStorage(tmp_path / "mit Leerzeichen %41 # ? é")
     storage.create("a", [b"x"])
     assert bytes(open_storage(storage.url).get("a")) == b"x"
+
+
+def test_a_store_of_a_group_stays_one_under_any_umask(tmp_path: Path) -> None:
+    """Folders below a group-writable root are group-writable, also where the umask would take that away."""
+    root = tmp_path / "shared"
+    root.mkdir()
+    root.chmod(0o775)
+    before = os.umask(0o022)
+    try:
+        LocalStorage(root).create("packs/a/b", [b"x"])
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((root / "packs").stat().st_mode) == 0o775
+    assert stat.S_IMODE((root / "packs" / "a").stat().st_mode) == 0o775

@@ -16,7 +16,8 @@ SEGMENT_BYTES_MAX = 240
 """An escaped name must fit in one file name (255 bytes on every common file system) with room for a suffix."""
 
 _FORBIDDEN = frozenset("/:@\\")
-_LITERAL = re.compile(r"[a-z0-9_.\-]")
+# Ranges, not properties: what Unicode knows of a character depends on the version of Python, and keys must not.
+_LITERAL = re.compile("[a-z0-9_.\\-\u3041-\u3096\u30a1-\u30fa\u4e00-\u9fff\uac00-\ud7a3]")
 _ESCAPED = re.compile(r"%([0-9a-f]{2})|\^([a-z])|([^%^])")
 
 
@@ -73,9 +74,9 @@ def check_namespace(name: object) -> str:
 def escape_name(name: str) -> str:
     """Return `name` as one segment of a key, so that no two names meet on any file system.
 
-    Lower-case ASCII letters, digits, ``-``, ``_`` and ``.`` (but not at the start) stand for themselves, and so do
-    letters and digits of other scripts that have no case. ``A`` becomes ``^a``, because some file systems do not tell
-    the two apart. All else becomes ``%hh`` for each byte of its UTF-8.
+    Lower-case ASCII letters, digits, ``-``, ``_`` and ``.`` (but not at the start) stand for themselves, and so do kana,
+    Chinese characters and Hangul syllables. ``A`` becomes ``^a``, because some file systems do not tell the two apart.
+    All else becomes ``%hh`` for each byte of its UTF-8.
     """
     out = []
     for index, char in enumerate(name):
@@ -83,8 +84,6 @@ def escape_name(name: str) -> str:
             out.append(char)
         elif "A" <= char <= "Z":
             out.append("^" + char.lower())
-        elif ord(char) > 127 and char.isalnum() and _caseless(char):
-            out.append(char)
         else:
             out.extend(f"%{byte:02x}" for byte in char.encode())
     return "".join(out)
@@ -110,10 +109,6 @@ def unescape_name(segment: str) -> str:
     if name is None or escape_name(name) != segment:
         raise FormatError(f"{segment!r:.80} is no name that holdall wrote.")
     return name
-
-
-def _caseless(char: str) -> bool:
-    return char.lower() == char.upper() == char.casefold() == unicodedata.normalize("NFKC", char)
 
 
 def _article(what: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
-from typing import Final, Protocol
+from abc import ABC, abstractmethod
+from typing import Final
 
 __all__ = ["Clock", "SystemClock"]
 
@@ -12,17 +13,19 @@ ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz234567"
 """Base 32 in lower case: safe in file names that do not tell upper from lower case."""
 
 
-class Clock(Protocol):
+class Clock(ABC):
     """What the time is, and something that nobody else has."""
 
+    @abstractmethod
     def now(self) -> dt.datetime:
         """Return the time, in UTC; never the same twice, so that runs begun one after the other sort so."""
 
+    @abstractmethod
     def token(self, length: int) -> str:
         """Return `length` random characters of base 32, five bits each."""
 
 
-class SystemClock:
+class SystemClock(Clock):
     """The clock and the randomness of the machine."""
 
     def __init__(self) -> None:

@@ -142,7 +142,8 @@ class RunWriter:
                     if item.inline:
                         self._pending[name] = item.record(self._now(), (), {})
                         self._pending_bytes += item.bytes
-                saved = {name: self._pending[name] for name in objects}
+                saved = {name: self._pending.pop(name) for name in objects}
+                self._pending.update(saved)  # in the order in which they were given
                 if large or commit or self._pending_bytes > PENDING_BYTES_MAX:
                     self._append("commit", self.head.commit_status)
                     saved = {name: self._artifacts[name] for name in objects}

@@ -21,6 +21,7 @@ from holdall_store.serializers._protocol import Decoder, Encoder
 __all__ = ["PIECE_BYTES", "Unnamed", "decode_array", "decode_chunked", "encode_array", "encode_chunked", "unpacked"]
 
 _INT32_MAX = 2**31 - 1
+_LENGTH_BYTES = (1, 2, 4, 8)
 PIECE_BYTES = _INT32_MAX
 """The most bytes in one array of a type with 32-bit offsets: what its offsets can count."""
 
@@ -218,22 +219,18 @@ def _compacted(array: pa.Array, valid: Array | None, offsets: Array) -> tuple[pa
 
 
 def _add_lengths(node: dict[str, Any], offsets: Array, encoder: Encoder) -> None:
-    width = 4
-    lengths = np.empty(len(offsets) - 1, np.uint32)
-    if int(offsets[-1]) - int(offsets[0]) < 2**32 or not len(lengths):
-        np.subtract(offsets[1:], offsets[:-1], out=lengths, casting="unsafe")
-    else:
-        exact = np.diff(offsets).astype(np.uint64)
-        width = 4 if int(exact.max()) < 2**32 else 8
-        lengths = exact.astype(f"u{width}")
+    lengths = np.diff(offsets)
+    longest = int(lengths.max()) if len(lengths) else 0
+    # As narrow as the longest allows: most texts are short, and every byte is hashed with every load.
+    width = next(width for width in _LENGTH_BYTES if longest < 1 << (8 * width))
     node["length_bytes"] = width
-    put(node["buffers"], "lengths", lengths, encoder)
+    put(node["buffers"], "lengths", lengths.astype(f"u{width}"), encoder)
 
 
 def _read_offsets(node: Any, rows: int, decoder: Decoder, *, wide: bool) -> Array:
-    width = integer(node, "length_bytes", 4, 8)
-    if width not in (4, 8):
-        raise malformed(node, "'length_bytes' is neither 4 nor 8")
+    width = integer(node, "length_bytes", 1, 8)
+    if width not in _LENGTH_BYTES:
+        raise malformed(node, f"'length_bytes' is none of {_LENGTH_BYTES}")
     lengths = typed(get(node, "lengths", decoder, rows * width), f"u{width}")
     offsets = np.empty(rows + 1, np.int64)
     offsets[0] = 0

@@ -57,7 +57,7 @@ def installed_version(library: str) -> str | None:
         return platform.python_version()
     version = getattr(sys.modules.get(library), "__version__", None)
     if isinstance(version, str):
-        return version
+        return str(version)  # torch's is of a type of its own
     return _distribution_version(distribution(library))
 
 

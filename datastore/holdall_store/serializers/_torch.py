@@ -11,7 +11,7 @@ import pickle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
+import torch  # pyright: ignore[reportMissingImports]
 
 from holdall_store.serializers._buffers import MAX_ITEMS, Array, get, numbers_in, put, reading
 from holdall_store.serializers._nodes import boolean, integers, malformed, text

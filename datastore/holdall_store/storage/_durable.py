@@ -61,10 +61,23 @@ def _step(folder: int, name: str, *, make: bool) -> int:
             if not make:
                 raise
         # A group that may write to the store may write to the whole of it.
-        _make_folder(folder, name, stat.S_IMODE(os.fstat(folder).st_mode) & 0o777 | 0o700)
-        return os.open(name, _FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=folder)
+        mode = stat.S_IMODE(os.fstat(folder).st_mode) & 0o777 | 0o700
+        made = _make_folder(folder, name, mode)
+        child = os.open(name, _FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=folder)
+        if made and mode & 0o022:
+            _widen(child, mode)
+        return child
     finally:
         os.close(folder)
+
+
+def _widen(folder: int, mode: int) -> None:
+    """Give a new folder the permissions of its parent also where the umask took some of them away."""
+    try:
+        os.fchmod(folder, mode)
+    except BaseException:
+        os.close(folder)
+        raise
 
 
 def _make_folder(parent: int, name: str, mode: int) -> bool:
