@@ -109,6 +109,8 @@ class Artifact:
 
     def load(self, *, columns: Sequence[str] | None = None, trust: bool | None = None, verify: bool = True) -> Any:
         """Return the object; see `holdall.load`. Of a file or a directory, return the path of a local copy."""
+        if isinstance(columns, str):
+            raise UnsupportedTypeError(f"columns is a list of names; write columns=[{columns!r:.80}].")
         if self.type in ("file", "directory"):
             if columns is not None:
                 raise UnsupportedTypeError(f"{self.reference} is a {self.type}: it has no columns.")

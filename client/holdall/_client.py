@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from holdall._flow import Flow
     from holdall._run import Run
 
-__all__ = ["Client"]
+__all__ = ["Client", "check_references", "missing_artifact"]
 
 _UNSET: Any = object()
 
@@ -183,7 +183,7 @@ class Client:
         """Return the objects that several references or artifacts mean, in their order, several at a time."""
         from holdall_store.transfer import run_all
 
-        artifacts = [self.artifact(item) if isinstance(item, str) else item for item in references]
+        artifacts = [self.artifact(item) if isinstance(item, str) else item for item in check_references(references)]
         results: list[Any] = [None] * len(artifacts)
 
         def load(number: int) -> None:
@@ -275,6 +275,19 @@ def missing_artifact(name: str, known: Mapping[str, Any], where: str) -> Artifac
     """Return the error for an artifact that a run does not hold."""
     listed = f" It holds: {', '.join(list(known)[:10])}." if known else " It holds none."
     return ArtifactNotFoundError(f"There is no artifact {name!r} in {where}.{nearest(str(name), known)}{listed}")
+
+
+def check_references(references: Iterable[str | Artifact]) -> list[str | Artifact]:
+    """Return what is to be loaded as a list; refuse a lone reference, and what is neither reference nor artifact."""
+    from holdall._artifact import Artifact
+
+    if isinstance(references, str | Artifact):
+        raise InvalidNameError(f"Several references are given as a list; of one alone it is load({references!r:.200}).")
+    items = list(references)
+    for item in items:
+        if not isinstance(item, str | Artifact):
+            raise InvalidNameError(f"{item!r:.80} is neither a reference, such as 'churn/model', nor an artifact.")
+    return items
 
 
 def _settled(store: Any, settings: Settings) -> str:

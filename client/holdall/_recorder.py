@@ -181,6 +181,11 @@ class ActiveRun:
         >>> holdall.Flow("churn").latest_run.metrics["loss"]
         0.4
         """
+        if metrics is not None and not isinstance(metrics, Mapping):
+            raise UnsupportedTypeError(
+                f"A metric needs a name: run.log(name=…), or a mapping of names to numbers; this is a "
+                f"{type(metrics).__name__}."
+            )
         every = {**(metrics or {}), **named}
         values = {check_name(name, "metric"): metric_value(name, value) for name, value in every.items()}
         if len(values) != len(every):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from holdall._artifact import Artifact
-from holdall._client import Client
+from holdall._client import Client, check_references
 from holdall._defaults import default_flow, default_user
 from holdall._recorder import ActiveRun, RunContext, current_run
 from holdall._reference import Reference
@@ -130,7 +130,8 @@ def load_many(
     """
     chosen, active = client or Client(), current_run() if client is None else None
     return chosen.load_many(
-        [_find(item, chosen, active) if isinstance(item, str) else item for item in references], trust=trust
+        [_find(item, chosen, active) if isinstance(item, str) else item for item in check_references(references)],
+        trust=trust,
     )
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import holdall
-from holdall_store.storage import LocalStorage
+from holdall_store.storage import LocalStorage, MemoryStorage
 from holdall_store.testing import CountingStorage
 
 pytestmark = pytest.mark.usefixtures("workdir")
@@ -118,6 +118,11 @@ def test_load_many() -> None:
     assert [int(array[0]) for array in holdall.load_many(wanted)] == [7, 3, 3, 19, 5]
     assert holdall.load_many([]) == []
     assert holdall.load_many(iter(["churn/x1"]))[0][0] == 1
+    for wrong in ("churn/x1", saved["x1"], [5]):
+        with pytest.raises(holdall.InvalidNameError, match=r"references?\b"):
+            holdall.load_many(wrong)  # type: ignore[arg-type]
+        with pytest.raises(holdall.InvalidNameError, match=r"references?\b"):
+            holdall.Client().load_many(wrong)  # type: ignore[arg-type]
     with pytest.raises(holdall.ArtifactNotFoundError, match="x99"):
         holdall.load_many(["churn/x1", "churn/x99"])
 
@@ -126,15 +131,19 @@ def test_columns() -> None:
     """Only the wanted columns of a table are read, in the order asked for; what has none says so."""
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({name: rng.normal(size=20_000) for name in "abcdefgh"})
-    storage = CountingStorage(LocalStorage("store"))
-    client = holdall.Client(storage, namespace="user:ana")
-    with holdall.run("churn", client=client) as run:
+    storage = CountingStorage(MemoryStorage("columns"))
+    with holdall.run("churn", client=holdall.Client(storage, namespace="user:ana")) as run:
         run.save(frame=frame, number=1)
+    client = holdall.Client(storage, namespace="user:ana")
 
     storage.reset()
+    assert client.load("churn/frame", columns=["c"]).shape == (20_000, 1)
+    assert 160_000 <= storage.bytes["get"] < 500_000  # of 1.3 MB
     pd.testing.assert_frame_equal(client.load("churn/frame", columns=["c", "a"]), frame[["c", "a"]])
     with pytest.raises(holdall.NotFoundError, match="zz"):
         client.load("churn/frame", columns=["zz"])
+    with pytest.raises(holdall.UnsupportedTypeError, match=r"columns=\['c'\]"):
+        client.load("churn/frame", columns="c")
     with pytest.raises(holdall.UnsupportedTypeError, match=r"churn/number@.*no"):
         client.load("churn/number", columns=["a"])
 

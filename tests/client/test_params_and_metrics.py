@@ -166,6 +166,13 @@ def test_refused_metrics(value: object) -> None:
     assert [point[:2] for point in holdall.Run("churn").metric("good")] == [(2, 0)]
 
 
+@pytest.mark.parametrize("value", [0.5, [0.5], "auc", {"auc"}])
+def test_metric_without_a_name(value: object) -> None:
+    """A metric that is given without a name is refused, with the way to give one."""
+    with holdall.run("churn") as run, pytest.raises(holdall.UnsupportedTypeError, match=r"run\.log\(name="):
+        run.log(value)  # type: ignore[arg-type]
+
+
 def test_series() -> None:
     """Points of a metric count from 0, go on after a step that was given, and keep their order and time."""
     with holdall.run("churn") as run:
