@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-from benchmarks._harness import parser, run_claim
+from benchmarks._harness import parser, results_folder, run_claim
 from benchmarks.report import CLAIMS, claim_lines, write_report
 
 
@@ -24,7 +24,7 @@ def _main() -> int:
         except Exception as error:  # noqa: BLE001 - the other claims are measured all the same
             failed.append(name)
             print(f"{name} FAILED: {error}", file=sys.stderr, flush=True)
-    print(f"wrote {write_report(arguments.results)}")
+    print(f"wrote {write_report(results_folder(arguments))}")
     return 1 if failed else 0
 
 

@@ -36,11 +36,13 @@ __all__ = [
     "fsync_file",
     "main",
     "parser",
+    "results_folder",
     "run_claim",
 ]
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 RESULTS: Final = ROOT / "benchmarks" / "results"
+RESULTS_QUICK: Final = ROOT / "build" / "benchmarks-quick" / "results"
 
 ROUNDS: Final = 5
 ROUNDS_QUICK: Final = 1
@@ -285,7 +287,9 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--quick", action="store_true", help="small data, one round: to see that it works")
     options.add_argument("--rounds", type=int, default=0, help=f"how often to measure (default {ROUNDS})")
     options.add_argument("--dir", type=Path, help="where to work (default: a folder on the disk of the checkout)")
-    options.add_argument("--results", type=Path, default=RESULTS, help="where the JSON files go")
+    options.add_argument(
+        "--results", type=Path, help="where the JSON files go (default: benchmarks/results; quick: build)"
+    )
     options.add_argument(
         "--metaflow-python", help="an interpreter that has metaflow (default: this one, or .venv-metaflow)"
     )
@@ -313,10 +317,17 @@ def run_claim(claim: Claim, run: Callable[[Bench], None], arguments: argparse.Na
         result = bench.result(skipped)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    arguments.results.mkdir(parents=True, exist_ok=True)
-    path = arguments.results / f"{claim.name}.json"
+    results = results_folder(arguments)
+    results.mkdir(parents=True, exist_ok=True)
+    path = results / f"{claim.name}.json"
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return result
+
+
+def results_folder(arguments: argparse.Namespace) -> Path:
+    """Return where the JSON files go: what a quick run finds must never replace what was measured."""
+    chosen: Path | None = arguments.results
+    return chosen or (RESULTS_QUICK if arguments.quick else RESULTS)
 
 
 def main(claim: Claim, run: Callable[[Bench], None]) -> None:

@@ -45,7 +45,7 @@ def save_holdall(store: str, count: int, calls: bool) -> dict[str, Any]:
                 run.save({name: value})
         else:
             run.save(values)
-    if holdall.Flow._of(client, "values", (run.namespace,)).latest_run.data["value0003"] != values["value0003"]:  # noqa: SLF001
+    if client.flow("values").latest_run.data["value0003"] != values["value0003"]:
         raise RuntimeError("What was saved is not what is there.")
     with Stopwatch() as second, holdall.run("values", client=client) as run:
         run.save(values)
