@@ -125,10 +125,17 @@ def _command_line() -> list[str]:
 
 
 def _git(*arguments: str) -> str | None:
+    import shutil
+
+    # Found here, because subprocess would look for it inside `warnings.catch_warnings`, which must not be used in a
+    # thread: it puts filters back that another thread has changed, and has brought the interpreter down.
+    git = shutil.which("git")
+    if git is None:
+        return None
     try:
         # Without optional locks, looking never disturbs a git command that the user runs meanwhile.
         done = subprocess.run(
-            ["git", "--no-optional-locks", *arguments],
+            [git, "--no-optional-locks", *arguments],
             capture_output=True,
             timeout=GIT_SECONDS_MAX,
             check=False,
