@@ -59,7 +59,7 @@ def ls(client: Client, options: argparse.Namespace, output: Output) -> int:
         if not artifacts:
             output.note(f"Run {found.id} holds no artifacts.")
     else:
-        every = versions(client, parse(options.target))
+        every = versions(client, parse(str(options.target)))
         artifacts, more = _limited(every, options, RUNS_DEFAULT)
         _write_artifacts(artifacts, output, runs=True)
         _note_more(more, "versions", output)

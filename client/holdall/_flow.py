@@ -119,6 +119,8 @@ class Flow:
         """Return a run by its id or an unambiguous beginning of it."""
         catalog = self._client.repository.catalog
         text = str(run_id)
+        if not text:
+            raise RunNotFoundError(f"An empty id names no run; Flow.latest_run is the newest of {self._name!r}.")
         found = [(space, found) for space in self._homes for found in _few(catalog.run_ids(space, self._name, text))]
         if len(found) == 1:
             return Run._of(self._client, catalog.run(found[0][0], self._name, found[0][1]))

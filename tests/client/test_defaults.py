@@ -37,7 +37,7 @@ def test_call_and_block() -> None:
     assert holdall.get_namespace() == "team:a"
     with holdall.namespace("team:b") as name:
         assert name == holdall.get_namespace() == "team:b"
-        with pytest.raises(ZeroDivisionError), holdall.namespace(None):  # noqa: PT012
+        with pytest.raises(ZeroDivisionError), holdall.namespace(None):
             assert holdall.get_namespace() is None
             _ = 1 / 0
         holdall.namespace("team:c")

@@ -52,7 +52,7 @@ def test_success() -> None:
 
 def test_failure() -> None:
     """A block that raises is a failed run: with its exception, and with what it had saved until then."""
-    with pytest.raises(ValueError, match="no such column"), holdall.run("churn") as run:  # noqa: PT012
+    with pytest.raises(ValueError, match="no such column"), holdall.run("churn") as run:
         run.save(small=1, large=np.arange(10_000))
         run.log(auc=0.5)
         raise ValueError("no such column")
@@ -93,7 +93,7 @@ class BrokenError(Exception):
 )
 def test_kinds_of_ends(error: BaseException, status: str, kind: str | None) -> None:
     """Whatever ends a block goes on to the caller, and the run says what it was; exit code 0 is a success."""
-    with pytest.raises(type(error)) as caught, holdall.run("churn") as run:  # noqa: PT012
+    with pytest.raises(type(error)) as caught, holdall.run("churn") as run:
         run.save(x=1)
         raise error
 
@@ -109,7 +109,7 @@ def test_nested() -> None:
     """The innermost block is the current run, and each keeps what was saved to it."""
     assert holdall.current_run() is None
     with holdall.run("outer") as outer:
-        with pytest.raises(ZeroDivisionError), holdall.run("inner") as inner:  # noqa: PT012
+        with pytest.raises(ZeroDivisionError), holdall.run("inner") as inner:
             assert holdall.current_run() is inner
             holdall.save("in", "x")
             outer.save(y="out")
@@ -213,7 +213,7 @@ class FillingUp(WrappedStorage):
 def test_failure_that_cannot_be_recorded() -> None:
     """Where a failure cannot be written down either, the first error is the one that is raised, with a note."""
     storage = FillingUp()
-    with pytest.raises(ZeroDivisionError) as caught, holdall.run("churn", client=holdall.Client(storage)) as run:  # noqa: PT012
+    with pytest.raises(ZeroDivisionError) as caught, holdall.run("churn", client=holdall.Client(storage)) as run:
         run.save(x=1)
         storage.full = True
         _ = 1 / 0
@@ -229,7 +229,7 @@ def test_failure_that_cannot_be_recorded_for_any_reason() -> None:
     """Not even an error that nobody foresaw hides the first one."""
     storage = FillingUp()
     storage.error = RuntimeError("a bug")
-    with pytest.raises(ZeroDivisionError) as caught, holdall.run("churn", client=holdall.Client(storage)):  # noqa: PT012
+    with pytest.raises(ZeroDivisionError) as caught, holdall.run("churn", client=holdall.Client(storage)):
         storage.full = True
         _ = 1 / 0
 
@@ -240,7 +240,7 @@ def test_end_that_cannot_be_recorded() -> None:
     """A block that went well, but whose end cannot be written down, raises; nothing of it is visible."""
     storage = FillingUp()
     client = holdall.Client(storage)
-    with pytest.raises(StorageError, match="No space left"), holdall.run("churn", client=client) as run:  # noqa: PT012
+    with pytest.raises(StorageError, match="No space left"), holdall.run("churn", client=client) as run:
         run.save(x=1)
         storage.full = True
 
@@ -390,6 +390,14 @@ def test_refused_flows(flow: object) -> None:
     """What is no name of a flow is refused when the context is made."""
     with pytest.raises(holdall.InvalidNameError):
         holdall.run(flow)  # type: ignore[arg-type]
+
+
+def test_an_empty_id_names_no_run() -> None:
+    """An empty run id is refused, also where the flow has a single run that it could be the beginning of."""
+    with holdall.run("churn"):
+        pass
+    with pytest.raises(holdall.RunNotFoundError, match="empty id"):
+        holdall.Flow("churn")[""]
 
 
 def test_artifacts_keep_the_order_of_saving() -> None:

@@ -167,7 +167,7 @@ class RunWriter:
 
     def flush(self) -> None:
         """Make durable what is pending; make the run known if nothing of it is."""
-        if self._ended:
+        if self.ended:
             return
         self._check_process()
         with self._lock:
@@ -180,7 +180,7 @@ class RunWriter:
 
     def end(self, status: Status, exception: ExceptionInfo | None = None) -> None:
         """Write the last record. Ending twice is allowed and does nothing."""
-        if self._ended:
+        if self.ended:
             return
         self._check_process()
         with self._lock:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TYPE_CHECKING
-
+from typing import TYPE_CHECKING, Any
 
 from holdall_store.errors import FormatError, IntegrityError
 from holdall_store.format import ExceptionInfo, RunRecord, Series
