@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.engine._engine import begin, keys, latest, names_of, pack_bytes, repository, save, stretch, value
 
 from holdall_store.format import FOOTER_BYTES, pack_key
 from holdall_store.repository import Repository, _index
 from holdall_store.storage import LocalStorage, MemoryStorage
-from tests.engine._engine import begin, keys, latest, names_of, pack_bytes, repository, save, stretch, value
 
 DATA = [stretch(number, 200_000) for number in range(4)]
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from tests.engine._collector import Collector, Gated
+from tests.engine._engine import Ticking, copy, source, stretch, value
 
 from holdall_store.errors import ObjectNotFoundError
 from holdall_store.format import LogHead
@@ -14,8 +16,6 @@ from holdall_store.repository import BufferReader, Catalog, Log, RunHead, RunWri
 from holdall_store.repository._index import ChunkIndex
 from holdall_store.repository._pack_writer import PackWriter
 from holdall_store.storage import MemoryStorage, Storage
-from tests.engine._collector import Collector, Gated
-from tests.engine._engine import Ticking, copy, source, stretch, value
 
 OLD, NEW = stretch(1, 20_000), stretch(2, 20_000)
 RUN = "20261123T081402123456-abcdef"

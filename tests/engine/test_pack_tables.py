@@ -64,7 +64,7 @@ def test_the_layout_is_that_of_version_1() -> None:
     table, tail, _ = tail_of(made, 74)
 
     assert (ALIGNMENT, len(HEADER), ENTRY_BYTES, FOOTER_BYTES) == (64, 64, 52, 64)
-    assert HEADER == b"holdall pack 1\n" + bytes(49)
+    assert b"holdall pack 1\n" + bytes(49) == HEADER
     assert table.hex() == bytes(range(32)).hex() + "4000000000000000" + "0a000000" + "14000000" + "01" + "03" + "0800"
     assert tail == b"HOLDPACK" + bytes([1, 0, 0, 0, 0, 0, 0, 0, 74, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]) + (
         blake3(table).digest()

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
+from tests.engine._collector import Collector, Gated
+from tests.engine._engine import begin, keys, latest, names_of, pack_bytes, read, repository, save, stretch, value
 
 from holdall_store.errors import AlreadyExistsError, ConflictError, RunStateError, StorageError
 from holdall_store.format import RunRecord, seal, slot_key
 from holdall_store.repository import Repository, RunWriter
 from holdall_store.storage import Buffer, MemoryStorage, Storage
 from holdall_store.testing import FaultyStorage, LostAnswer, StaleListing, WrappedStorage
-from tests.engine._collector import Collector, Gated
-from tests.engine._engine import begin, keys, latest, names_of, pack_bytes, read, repository, save, stretch, value
 
 OLD, NEW = stretch(1, 300_000), stretch(2, 100_000)
 

@@ -9,12 +9,6 @@ from typing import Any
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
-
-from holdall_store.errors import RunStateError, StoreNotFoundError, UnsupportedTypeError
-from holdall_store.repository import Repository, _chunking, _index, _pack_writer
-from holdall_store.repository._pack_writer import PackWriter
-from holdall_store.storage import LocalStorage, MemoryStorage
-from holdall_store.testing import CountingStorage
 from tests.engine._engine import (
     Unmappable,
     begin,
@@ -30,6 +24,12 @@ from tests.engine._engine import (
     stretch,
     value,
 )
+
+from holdall_store.errors import RunStateError, StoreNotFoundError, UnsupportedTypeError
+from holdall_store.repository import Repository, _chunking, _index, _pack_writer
+from holdall_store.repository._pack_writer import PackWriter
+from holdall_store.storage import LocalStorage, MemoryStorage
+from holdall_store.testing import CountingStorage
 
 KINDS = ("local", "unmapped", "memory")
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.engine._engine import begin, read, repository, save, stretch, value
+
 from holdall_store.errors import HoldallError
 from holdall_store.repository import Repository, RunWriter
 from holdall_store.storage import Storage
-from tests.engine._engine import begin, read, repository, save, stretch, value
 
 Parts = list[bytes]
 

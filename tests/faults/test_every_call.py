@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.engine._engine import copy, repository
+from tests.faults._ledger import SCENARIOS, Ledger, prepare
 
 from holdall_store.storage import LocalStorage, MemoryStorage, Storage
 from holdall_store.testing import CrashAfter, CrashBefore, FailWith, Fault, FaultyStorage, LostAnswer, SimulatedCrash
-from tests.engine._engine import copy, repository
-from tests.faults._ledger import SCENARIOS, Ledger, prepare
 
 FAULTS: dict[str, Callable[[int], Fault]] = {
     "crash before": CrashBefore,

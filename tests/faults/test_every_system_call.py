@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.engine._engine import repository
+from tests.faults._ledger import SCENARIOS, Ledger, prepare
 
 from holdall_store.errors import HoldallError
 from holdall_store.storage import LocalStorage
-from tests.engine._engine import repository
-from tests.faults._ledger import SCENARIOS, Ledger, prepare
 
 CALLS = ("open", "mkdir", "write", "fsync", "link", "preadv", "stat", "scandir")
 

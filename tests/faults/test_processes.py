@@ -10,9 +10,10 @@ import sys
 import threading
 from pathlib import Path
 
+from tests.engine._engine import begin, latest, read, repository, stretch, value
+
 from holdall import Client, run
 from holdall_store.storage import LocalStorage
-from tests.engine._engine import begin, latest, read, repository, stretch, value
 
 COMMON = """
 import os, sys, threading
