@@ -73,23 +73,19 @@ class Log(Generic[_Record]):
         key = slot_key(self.prefix, number)
         data = seal(record)
         for trial in range(1, CREATE_TRIES + 1):
-            failure: AlreadyExistsError | StorageError
             try:
                 self.storage.create(key, (data,))
-            except AlreadyExistsError as error:
-                failure = error
-            except StorageError as error:
-                if not answer_was_lost(error):
+            except (AlreadyExistsError, StorageError) as error:
+                if isinstance(error, StorageError) and not answer_was_lost(error):
                     raise
-                failure = error
+                try:
+                    return self.read(number).write_id == record.write_id
+                except ObjectNotFoundError:
+                    # Nothing landed: the request was lost, or "already there" was a conflict that all sides lost.
+                    if trial == CREATE_TRIES:
+                        raise error from None
             else:
                 return True
-            try:
-                return self.read(number).write_id == record.write_id
-            except ObjectNotFoundError:
-                # Nothing landed: the request was lost, or "already there" was a conflict that somebody else lost, too.
-                if trial == CREATE_TRIES:
-                    raise failure from None
         raise AssertionError("a loop that always returns or raises ended")
 
     def append(self, first: int, make: Callable[[int], _Record], on_taken: Callable[[_Record], None]) -> int:

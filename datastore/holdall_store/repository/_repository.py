@@ -102,24 +102,20 @@ class Repository:
                 created=self.clock.now().isoformat(timespec="seconds"),
             )
         for trial in range(1, CREATE_TRIES + 1):
-            failure: AlreadyExistsError | StorageError
             try:
                 self.storage.create(STORE_KEY, (seal(record),))
-            except AlreadyExistsError as error:
-                failure = error
-            except StorageError as error:
-                if not answer_was_lost(error):
+            except (AlreadyExistsError, StorageError) as error:
+                if isinstance(error, StorageError) and not answer_was_lost(error):
                     raise
-                failure = error
+                # Another process was first, or the answer to our own try was lost: either will do, if it is there.
+                try:
+                    return self.record()
+                except StoreNotFoundError:
+                    if trial == CREATE_TRIES:
+                        raise error from None
             else:
                 self._record = record
                 return record
-            # Another process was first, or the answer to our own try was lost: either will do, if it is there.
-            try:
-                return self.record()
-            except StoreNotFoundError:
-                if trial == CREATE_TRIES:
-                    raise failure from None
         raise AssertionError("a loop that always returns or raises ended")
 
     def begin_run(

@@ -95,7 +95,10 @@ class _Channel:
             if item is _END:
                 return
             if isinstance(item, _Failure):
-                raise item.error
+                try:
+                    raise item.error
+                finally:
+                    del item  # or the error's traceback would hold the error, and with it all that callers hold
             yield item
 
 
