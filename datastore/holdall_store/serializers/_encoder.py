@@ -70,7 +70,10 @@ class _TreeEncoder(Encoder):
         self._path = [name]
 
     def buffer(self, data: object, *, item_bytes: int = 1, dense: bool = False) -> int:
-        view = pickle.PickleBuffer(data).raw()  # type: ignore[arg-type]
+        if isinstance(data, memoryview) and data.format == "B" and data.ndim == 1 and data.c_contiguous:
+            view = data  # a view of a view: before 3.11.8 and 3.12.2, Python crashes when it collects one as garbage
+        else:
+            view = pickle.PickleBuffer(data).raw()  # type: ignore[arg-type]
         self.buffers.append(BufferSource(view, len(view), max(item_bytes, 1), dense))
         return len(self.buffers) - 1
 
