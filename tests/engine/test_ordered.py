@@ -67,7 +67,7 @@ def test_closing_early_stops_the_work_and_joins_the_threads(weight: int) -> None
     assert [next(results) for _ in range(5)] == [0, 1, 2, 3, 4]  # type: ignore[call-overload]
     results.close()  # type: ignore[attr-defined]
     assert own_threads() == []
-    assert len(set(asked)) <= 4
+    assert len(set(asked)) <= 4 or weight == 0  # what weighs nothing may run ahead
 
 
 def test_the_budget_holds_for_all_jobs_together() -> None:
