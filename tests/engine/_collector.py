@@ -56,11 +56,11 @@ class Collector:
         self.read_logs()
 
     def list_packs(self) -> None:
-        """1: list the packs…"""
+        """1: list the packs."""
         self.listed = {info.key.removeprefix("packs/") for info in self.storage.list("packs/")}
 
     def read_logs(self) -> None:
-        """…then read all logs: a pack is a candidate that no record refers to and no open log owns."""
+        """Then read all logs: a pack is a candidate that no record refers to and no open log owns."""
         referred = self.referred()
         writers = tuple(f"{log[-1].writer or log[0].writer}-" for log in self.open_logs().values())
         self.candidates = {name for name in self.listed - referred if not name.startswith(writers)}

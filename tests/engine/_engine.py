@@ -12,7 +12,7 @@ from blake3 import blake3
 
 from holdall_store.config import Compression, Settings
 from holdall_store.format import PackTable, pack_key
-from holdall_store.repository import Repository, RunWriter, StoredArtifact
+from holdall_store.repository import Clock, Repository, RunWriter, StoredArtifact
 from holdall_store.repository._index import read_table
 from holdall_store.serializers import BufferSource, Encoded
 from holdall_store.storage import LocalStorage, MemoryStorage, Storage
@@ -21,7 +21,7 @@ from holdall_store.testing import WrappedStorage
 ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 
 
-class Ticking:
+class Ticking(Clock):
     """A clock that goes on by a second at each look, from an hour and with tokens that the seed gives."""
 
     def __init__(self, seed: int = 0) -> None:

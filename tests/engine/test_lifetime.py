@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.engine._engine import begin, repository, stretch, value
 
 from holdall_store.errors import StorageError
 from holdall_store.repository import _pack_writer
 from holdall_store.serializers import BufferSource, encode
 from holdall_store.storage import MemoryStorage
 from holdall_store.testing import CountingStorage, FailWith, Fault, FaultyStorage, LostAnswer
-from tests.engine._engine import begin, repository, stretch, value
 
 
 class Data(bytearray):
@@ -31,7 +31,7 @@ def no_collector() -> Iterator[None]:
     gc.enable()
 
 
-def attempt(storage: FaultyStorage, home: Path) -> "weakref.ref[Data]":
+def attempt(storage: FaultyStorage, home: Path) -> weakref.ref[Data]:
     """Save something, whatever happens, and return what watches it."""
     data = Data(stretch(1, 200_000))
     store = repository(storage, home)
@@ -40,7 +40,7 @@ def attempt(storage: FaultyStorage, home: Path) -> "weakref.ref[Data]":
         run.save({"a": value(BufferSource(memoryview(data), len(data)))})
         run.end("succeeded")
     except StorageError as error:
-        assert error.errno  # noqa: PT017 - whether it fails is not what this is about
+        assert error.errno
     store.close()
     return weakref.ref(data)
 

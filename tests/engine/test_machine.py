@@ -88,19 +88,21 @@ class Store(RuleBasedStateMachine):
     def crash(self, space: str, flow: str, value: Any, call: int, kind: Any) -> None:
         """A process dies at some request: what it saved is there, or not."""
         client = Client(FaultyStorage(self.storage, [kind(call)]), namespace=space)
-        run = None
+        begun = []
         with contextlib.suppress(SimulatedCrash), holdall.run(flow, client=client) as run:
+            begun.append(run.id)
             run.save(crashed=value)
-        self.settle(space, flow, run, value)
+        self.settle(space, flow, begun, value)
 
     @rule(space=spaces, flow=flows, value=values, call=st.integers(0, 14), number=st.sampled_from((5, 28)))
     def full(self, space: str, flow: str, value: Any, call: int, number: int) -> None:
         """The disk fails once: the caller hears of it, and the store goes on."""
         client = Client(FaultyStorage(self.storage, [FailWith(call, number)]), namespace=space)
-        run = None
+        begun = []
         with contextlib.suppress(StorageError), holdall.run(flow, client=client) as run:
+            begun.append(run.id)
             run.save(crashed=value)
-        self.settle(space, flow, run, value)
+        self.settle(space, flow, begun, value)
 
     @rule()
     def collect(self) -> None:
@@ -145,15 +147,15 @@ class Store(RuleBasedStateMachine):
         """Remember a run that succeeded."""
         self.runs.setdefault((space, flow), []).append((run_id, objects))
 
-    def settle(self, space: str, flow: str, run: Any, value: Any) -> None:
+    def settle(self, space: str, flow: str, begun: list[str], value: Any) -> None:
         """Look what became of a run that may have been cut short: all of its save is there, or nothing."""
         client = self.client(space)
-        if run is None or flow not in client or run.id not in client.flow(flow):
+        if flow not in client or not begun or begun[0] not in client.flow(flow):
             return
-        found = client.flow(flow)[run.id]
+        found = client.flow(flow)[begun[0]]
         assert {artifact.name: artifact.load() for artifact in found} in ({"crashed": value}, {})
         if found.status == "succeeded":
-            self.note(space, flow, run.id, {artifact.name: artifact.load() for artifact in found})
+            self.note(space, flow, found.id, {artifact.name: artifact.load() for artifact in found})
 
 
 Store.TestCase.settings = settings(max_examples=12, stateful_step_count=12)

@@ -64,7 +64,7 @@ def test_closing_early_stops_the_work_and_joins_the_threads(weight: int) -> None
             yield number, weight
 
     results = run_ordered(range(100), work, bytes_max=60, threads=3)
-    assert [next(results) for _ in range(5)] == [0, 1, 2, 3, 4]  # type: ignore[call-overload]
+    assert [next(results) for _ in range(5)] == [0, 1, 2, 3, 4]
     results.close()  # type: ignore[attr-defined]
     assert own_threads() == []
     assert len(set(asked)) <= 4 or weight == 0  # what weighs nothing may run ahead
@@ -116,7 +116,7 @@ def test_one_thread_is_the_calling_one() -> None:
         yield job, 1
 
     results = run_ordered(range(3), work, bytes_max=1, threads=1)
-    assert next(results) == 0  # type: ignore[call-overload]
+    assert next(results) == 0
     assert seen == [threading.current_thread()]
     assert list(results) == [1, 2]
 

@@ -77,7 +77,7 @@ def test_every_flipped_bit_of_a_tail_is_found(made: list[Entry], data: st.DataOb
     """A table and a footer in which one bit changed are an error."""
     table, tail, size = tail_of(made)
     bit = data.draw(st.integers(0, 8 * (len(table) + len(tail)) - 1))
-    damaged = bytearray(table + tail)
+    damaged = memoryview(bytearray(table + tail))
     damaged[bit // 8] ^= 1 << bit % 8
 
     with pytest.raises((IntegrityError, FormatError)):

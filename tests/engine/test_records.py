@@ -75,7 +75,7 @@ def test_every_flipped_bit_is_found(name: str) -> None:
         damaged = bytearray(raw)
         damaged[bit // 8] ^= 1 << bit % 8
         with pytest.raises(IntegrityError, match=r"^runs/x is damaged"):
-            unseal(damaged, type(record), "runs/x")
+            unseal(memoryview(damaged), type(record), "runs/x")
 
 
 @pytest.mark.parametrize("name", RECORDS)
@@ -86,7 +86,7 @@ def test_every_torn_or_zeroed_tail_is_found(name: str) -> None:
     for size in range(len(raw)):
         for damaged in (raw[:size], raw[:size] + bytes(len(raw) - size)):
             with pytest.raises(IntegrityError, match=r"^runs/x is damaged"):
-                unseal(damaged, type(record), "runs/x")
+                unseal(memoryview(damaged), type(record), "runs/x")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -26,6 +26,7 @@ from tests.engine._engine import (
 )
 
 from holdall_store.errors import RunStateError, StoreNotFoundError, UnsupportedTypeError
+from holdall_store.format import chunker
 from holdall_store.repository import Repository, _chunking, _index, _pack_writer
 from holdall_store.repository._pack_writer import PackWriter
 from holdall_store.storage import LocalStorage, MemoryStorage
@@ -215,9 +216,14 @@ def test_what_is_found_again_is_not_searched(tmp_path: Path, monkeypatch: pytest
     store = repository(MemoryStorage(), tmp_path)
     data = stretch(1, 6_000_000)
     save(store, {"a": value(source(data, 4, dense=True))})
-    searched = []
-    real = _chunking.first_cut
-    monkeypatch.setattr(_chunking, "first_cut", lambda *args: searched.append(1) or real(*args))  # type: ignore[func-returns-value]
+    searched: list[int] = []
+    real = chunker.first_cut
+
+    def counted(*args: Any) -> int:
+        searched.append(1)
+        return real(*args)
+
+    monkeypatch.setattr(_chunking, "first_cut", counted)
     save(store, {"a": value(source(data, 4, dense=True))})
 
     assert 1 <= len(searched) <= 8  # once for each piece of work

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ def check(storage: Storage, *named: str) -> int:
 def places(kind: str, size: int) -> list[int]:
     """Return where to damage an object of `size` bytes: all over it, more closely where every byte means something."""
     if kind != "pack":
-        return list(range(0, size, 53)) + [size - 1]
+        return [*range(0, size, 53), size - 1]
     return [0, 20, 63, 64, 65, *range(1000, size - 700, 9973), *range(size - 700, size, 23), size - 1]
 
 
@@ -149,7 +150,7 @@ def test_swapped_objects(stored: Storage) -> None:
     records = keys(stored, "runs/")
     assert len(packs) >= 2
     assert check(swapped(stored, packs[0], packs[1]), *packs) > 0
-    for one, two in zip(records, records[1:], strict=False):
+    for one, two in itertools.pairwise(records):
         failed = check(swapped(stored, one, two), *(key.rpartition("/")[0] for key in (one, two)))
         # The last record of a short run tells all of it, and nobody reads the others.
         assert failed > 0 or not {one, two} & {

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 from blake3 import blake3
+from tests.fuzz._forge import FLOW, KEY, artifact, large, pack_of, record, store, zeros
 
 import holdall
 from holdall import HoldallError
 from holdall_store.errors import FormatError, IntegrityError, StorageError
 from holdall_store.format import Entry
-from tests.fuzz._forge import FLOW, KEY, artifact, large, pack_of, record, store, zeros
 
 CHUNK, STORED = zeros(262_144)
 DATA, REF = pack_of([CHUNK] * 3, STORED)
@@ -237,6 +237,8 @@ def test_what_does_not_fit_a_limit_is_an_error_of_ours() -> None:
 
     script = LIMITED.replace("try:\n    artifact.load()\nexcept HoldallError:\n    pass\n", "")
     root = str(Path(__file__).resolve().parents[2])
-    done = subprocess.run([sys.executable, "-c", script, root], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script, root], capture_output=True, text=True, timeout=120, check=False
+    )
 
     assert done.stdout == "StorageError\n", done.stderr
