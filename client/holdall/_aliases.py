@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from holdall.store import AliasNotFoundError, ConflictError, nearest
-from holdall_store.errors import FormatError
+from holdall_store.errors import FormatError, IntegrityError
 from holdall_store.format import (
     ALIASES_PREFIX,
     FORMAT_VERSION,
@@ -67,8 +67,9 @@ class Aliases:
 
     def history(self, namespace: str, flow: str, alias: str) -> list[AliasRecord]:
         """Return every record of an alias, oldest first."""
-        prefix = alias_prefix(namespace, check_name(flow, "flow"), check_name(alias, "alias"))
-        return Log(self._client.repository.storage, prefix, AliasRecord).read_all()
+        flow, alias = check_name(flow, "flow"), check_name(alias, "alias")
+        log = Log(self._client.repository.storage, alias_prefix(namespace, flow, alias), AliasRecord)
+        return [_checked(record, namespace, flow, alias) for record in log.read_all()]
 
     def names(self, namespace: str, flow: str) -> list[str]:
         """Return the names of the aliases of a flow."""
@@ -89,7 +90,7 @@ class Aliases:
         for namespace in flow.namespaces:
             log = Log(self._client.repository.storage, alias_prefix(namespace, flow.name, alias), AliasRecord)
             slots = log.slots()
-            newest = log.read(slots[-1]) if slots else None
+            newest = _checked(log.read(slots[-1]), namespace, flow.name, alias) if slots else None
             if newest is not None and newest.run:
                 return self._client.in_namespace(namespace).flow(flow.name)[newest.run]
         known = [name for namespace in flow.namespaces for name in self.names(namespace, flow.name)]
@@ -99,3 +100,13 @@ class Aliases:
         raise AliasNotFoundError(
             f"Flow {flow.name!r} has no alias {alias!r} ({self._client.url}).{nearest(alias, known)}{listed}"
         )
+
+
+def _checked(record: AliasRecord, namespace: str, flow: str, alias: str) -> AliasRecord:
+    """Return `record` if it is one of this alias: it may be whole, and another's."""
+    if (record.namespace, record.flow, record.alias) != (namespace, flow, alias):
+        raise IntegrityError(
+            f"The alias {namespace}/{flow}:{alias} holds a record of {record.namespace}/{record.flow}:{record.alias}: "
+            "it was moved there."
+        )
+    return record

@@ -160,6 +160,24 @@ def test_swapped_objects(stored: Storage) -> None:
     assert check(swapped(stored, alias, records[0]), alias, records[0].rpartition("/")[0]) > 0
 
 
+def test_aliases_under_each_others_names() -> None:
+    """An alias whose record is another alias's never means the wrong run."""
+    storage = MemoryStorage()
+    client = Client(storage, namespace=NAMESPACE)
+    for number, name in enumerate(("champion", "challenger")):
+        with holdall.run("flow", client=client) as run:
+            run.save(model=number)
+        holdall.alias(f"flow@{run.id}", name, client=client)
+    mixed = Client(swapped(storage, *keys(storage, "aliases/")), namespace=NAMESPACE)
+
+    assert client.load("flow/model:champion") == 0
+    for name in ("champion", "challenger"):
+        with pytest.raises(IntegrityError, match="moved there"):
+            mixed.load(f"flow/model:{name}")
+        with pytest.raises(IntegrityError, match="moved there"):
+            mixed.aliases.history(NAMESPACE, "flow", name)
+
+
 class ShortListing(WrappedStorage):
     """Leaves `missing` out of its listings, as a server does that loses a page."""
 
