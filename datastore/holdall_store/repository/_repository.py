@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -59,6 +60,7 @@ class Repository:
         self._reader = BufferReader(storage)
         self._record: StoreRecord | None = None
         self._index: ChunkIndex | None = None
+        self._lock = threading.Lock()
         self._pid = os.getpid()
 
     @property
@@ -152,11 +154,12 @@ class Repository:
     def index(self) -> ChunkIndex:
         """Return the index of chunks, opened when it is first asked for."""
         self._renew_after_fork()
-        if self._index is None:
-            from holdall_store.repository._index import ChunkIndex
+        with self._lock:
+            if self._index is None:
+                from holdall_store.repository._index import ChunkIndex
 
-            self._index = ChunkIndex(self._index_path())
-        return self._index
+                self._index = ChunkIndex(self._index_path())
+            return self._index
 
     def load(
         self,
@@ -209,6 +212,7 @@ class Repository:
         """Take new locks and a new connection in a child process: the parent's may be in use there."""
         if self._pid != os.getpid():
             self._pid = os.getpid()
+            self._lock = threading.Lock()
             self._reader = BufferReader(self.storage)
             if self._index is not None:
                 _PARENTS.append(self._index)
