@@ -25,10 +25,11 @@ from tests.engine._engine import (
     value,
 )
 
-from holdall_store.errors import RunStateError, StoreNotFoundError, UnsupportedTypeError
+from holdall_store.errors import HoldallError, RunStateError, StoreNotFoundError, UnsupportedTypeError
 from holdall_store.format import chunker
 from holdall_store.repository import Repository, _chunking, _index, _pack_writer
 from holdall_store.repository._pack_writer import PackWriter
+from holdall_store.serializers import BufferSource, FileSource
 from holdall_store.storage import LocalStorage, MemoryStorage
 from holdall_store.testing import CountingStorage
 
@@ -341,3 +342,57 @@ def test_an_index_that_loses_a_pack_in_the_middle_costs_only_space(tmp_path: Pat
         patch.setattr(_index.ChunkIndex, "find", find)
         written = writer.write([source(stretch(1, 100_000))])
     assert written.places[0].new_bytes == 100_000
+
+
+# Bytes of files.
+
+
+def files(folder: Path, *contents: bytes) -> BufferSource:
+    """Return a buffer that is the bytes of several files."""
+    sources = []
+    for number, content in enumerate(contents):
+        path = folder / f"file{number}"
+        path.write_bytes(content)
+        sources.append(FileSource(path, len(content)))
+    return BufferSource(tuple(sources), sum(map(len, contents)))
+
+
+@pytest.mark.parametrize("threads", [False, True])
+def test_files_are_cut_as_the_same_bytes_in_memory(
+    threads: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many files, windows and parts a buffer spans, its chunks are those of one stretch of memory."""
+    monkeypatch.setattr(_chunking, "WINDOW_BYTES", 600_000)
+    monkeypatch.setattr(_chunking, "PART_BYTES", 1_500_000)
+    monkeypatch.setattr(_pack_writer, "THREADED_BYTES_MIN", 500_000 if threads else 1 << 40)
+    contents = [stretch(1, 1_000_000), b"", b"x", stretch(2, 2_000_000), bytes(700_000), b""]
+    storage = MemoryStorage()
+    store = repository(storage, tmp_path)
+    on_disk = save(store, {"a": value(files(tmp_path, *contents))})["a"]
+    before = pack_bytes(storage)
+    in_memory = save(store, {"b": value(b"".join(contents))})["b"]
+
+    assert chunks(storage, on_disk) == chunks(storage, in_memory)
+    assert pack_bytes(storage) == before
+    assert on_disk.record.digest == in_memory.record.digest
+    assert read(store, on_disk) == [b"".join(contents)]
+
+
+@pytest.mark.parametrize("damage", ["gone", "shorter"])
+def test_a_file_that_cannot_be_read_fails_its_save_alone(damage: str, tmp_path: Path) -> None:
+    """An error of the source is no error of the store: nothing of the call is saved, and the run goes on."""
+    storage = MemoryStorage()
+    store = repository(storage, tmp_path)
+    run = begin(store)
+    source_ = files(tmp_path, stretch(1, 300_000), stretch(2, 300_000))
+    if damage == "gone":
+        (tmp_path / "file1").unlink()
+    else:
+        (tmp_path / "file1").write_bytes(b"short")
+    with pytest.raises((HoldallError, OSError)) as caught:
+        run.save({"large": value(stretch(3, 100_000)), "bad": value(source_)})
+    assert "file1" in str(caught.value)
+    run.save({"good": value(stretch(1, 300_000))})
+    run.end("succeeded")
+
+    assert latest(store) == {"good": [stretch(1, 300_000)]}
