@@ -10,17 +10,10 @@
 
 from __future__ import annotations
 
-import logging
+import importlib
+from typing import TYPE_CHECKING, Any
 
-from holdall import store
-from holdall._artifact import Artifact
-from holdall._client import Client
-from holdall._defaults import get_namespace, namespace
-from holdall._flow import Flow
-from holdall._recorder import ActiveRun, current_run
-from holdall._run import Run
-from holdall._session import alias, load, load_many, log, run, save, save_dir, save_file
-from holdall.store import (
+from holdall_store import (
     AccessDeniedError,
     AliasNotFoundError,
     AlreadyExistsError,
@@ -43,6 +36,16 @@ from holdall.store import (
     UnsupportedTypeError,
     nearest,
 )
+
+if TYPE_CHECKING:
+    from holdall import store
+    from holdall._artifact import Artifact
+    from holdall._client import Client
+    from holdall._defaults import get_namespace, namespace
+    from holdall._flow import Flow
+    from holdall._recorder import ActiveRun, current_run
+    from holdall._run import Run
+    from holdall._session import alias, load, load_many, log, run, save, save_dir, save_file
 
 __version__ = "0.1.0"
 
@@ -88,4 +91,38 @@ __all__ = [
     "store",
 ]
 
-logging.getLogger("holdall").addHandler(logging.NullHandler())
+_PLACES = {
+    "ActiveRun": "_recorder",
+    "Artifact": "_artifact",
+    "Client": "_client",
+    "Flow": "_flow",
+    "Run": "_run",
+    "alias": "_session",
+    "current_run": "_recorder",
+    "get_namespace": "_defaults",
+    "load": "_session",
+    "load_many": "_session",
+    "log": "_session",
+    "namespace": "_defaults",
+    "run": "_session",
+    "save": "_session",
+    "save_dir": "_session",
+    "save_file": "_session",
+}
+"""Where the names are. They are fetched when they are first used: a script that may save nothing pays nothing."""
+
+
+def __getattr__(name: str) -> Any:
+    if name == "store":
+        return importlib.import_module("holdall.store")
+    if name not in _PLACES:
+        raise AttributeError(
+            f"module 'holdall' has no attribute {name!r}", name=name, obj=importlib.import_module("holdall")
+        )
+    value = getattr(importlib.import_module(f"holdall.{_PLACES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import getpass
 import os
 import sys
-import tomllib
 import unicodedata
 from collections import deque
 from collections.abc import Mapping
@@ -84,6 +82,8 @@ def default_user(settings: Settings) -> str:
     """Return the name of the user, made fit for a namespace."""
     name = settings.user
     if not name:
+        import getpass
+
         with contextlib.suppress(OSError, KeyError):
             name = getpass.getuser()
     return _cleaned(name or "", "user") or "unknown"
@@ -152,6 +152,8 @@ def _project() -> Mapping[str, Any]:
         path = candidate / "pyproject.toml"
         if not path.is_file():
             continue
+        import tomllib
+
         try:
             table = tomllib.loads(path.read_text("utf-8")).get("tool", {}).get("holdall")
         except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):

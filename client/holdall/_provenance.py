@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import platform
 import re
-import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -41,6 +38,9 @@ class Provenance:
 
     def info(self) -> Mapping[str, Any]:
         """Return all of it as plain JSON values."""
+        import platform
+        import socket
+
         self._thread.join(GIT_SECONDS_MAX)
         info: dict[str, Any] = {
             "user": self._user,
@@ -57,16 +57,18 @@ class Provenance:
         return info
 
     def _ask_git(self) -> None:
-        commit = _git("rev-parse", "HEAD")
-        if not commit:
+        # One question that git answers at once: commit, branch, and what differs.
+        status = _git("status", "--porcelain=v2", "--branch", "--untracked-files=no") if _in_repository() else None
+        if not status:
             return
-        found: dict[str, Any] = {"commit": commit}
-        branch = _git("symbolic-ref", "--short", "-q", "HEAD")
-        if branch:
-            found["branch"] = branch
-        status = _git("status", "--porcelain", "--untracked-files=no")
-        if status is not None:
-            found["dirty"] = bool(status)
+        lines = status.splitlines()
+        heads = dict(line[2:].partition(" ")[::2] for line in lines if line.startswith("# "))
+        if heads.get("branch.oid", "(initial)") == "(initial)":
+            return
+        found: dict[str, Any] = {"commit": heads["branch.oid"]}
+        if heads.get("branch.head", "(detached)") != "(detached)":
+            found["branch"] = heads["branch.head"]
+        found["dirty"] = any(not line.startswith("#") for line in lines)
         self._git = found
 
 
@@ -124,8 +126,23 @@ def _command_line() -> list[str]:
     return arguments or ["python"]
 
 
+def _in_repository() -> bool:
+    """Tell whether git would find a repository here: to ask it costs a process."""
+    try:
+        folder = os.getcwd()
+    except OSError:
+        return False
+    while not os.path.exists(os.path.join(folder, ".git")):
+        parent = os.path.dirname(folder)
+        if parent == folder:
+            return False
+        folder = parent
+    return True
+
+
 def _git(*arguments: str) -> str | None:
     import shutil
+    import subprocess
 
     # Found here, because subprocess would look for it inside `warnings.catch_warnings`, which must not be used in a
     # thread: it puts filters back that another thread has changed, and has brought the interpreter down.

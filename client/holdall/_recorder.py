@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextvars
 import functools
 import inspect
-import logging
 import os
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -22,12 +20,11 @@ from holdall._provenance import Provenance
 from holdall._reference import Reference
 from holdall._values import check_tags, clean_text, encode_params, metric_step, metric_value, normal_form, params_dict
 from holdall.store import HoldallError, InvalidNameError, UnsupportedTypeError
+from holdall_store.config import logger
 from holdall_store.format import ExceptionInfo, check_name
 from holdall_store.repository import Point, RunWriter, StoredArtifact
 
 __all__ = ["ActiveRun", "RunContext", "current_run"]
-
-logger = logging.getLogger("holdall")
 
 ANNOUNCE_SECONDS: Final = 1.0
 """A run that takes longer becomes visible to others; a shorter one is written once, when it ends."""
@@ -345,7 +342,7 @@ class _Keeper:
             try:
                 self._writer.flush()
             except Exception as error:  # noqa: BLE001 - the values are still pending: the end of the run tries again, and raises
-                logger.warning("Small values of run %s are not durable yet: %s", self._writer.head.run, error)
+                logger().warning("Small values of run %s are not durable yet: %s", self._writer.head.run, error)
 
     def _pause(self) -> float:
         return min(max(ANNOUNCE_SECONDS, FLUSH_SHARE * (time.monotonic() - self._began)), FLUSH_SECONDS_MAX)
@@ -399,6 +396,8 @@ def _described(error: BaseException) -> ExceptionInfo:
         message = str(error)
     except Exception:  # noqa: BLE001 - it is not ours, and may do anything
         message = "<its message could not be made>"
+    import traceback
+
     text = "".join(traceback.format_exception(error))
     return ExceptionInfo(
         type=f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins."),

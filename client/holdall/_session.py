@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,11 +14,10 @@ from holdall._defaults import default_flow, default_user
 from holdall._recorder import ActiveRun, RunContext, current_run
 from holdall._reference import Reference
 from holdall.store import ArtifactNotFoundError, FlowNotFoundError, HoldallError, InvalidNameError, ObjectNotFoundError
+from holdall_store.config import logger
 from holdall_store.format import check_name, run_prefix, slot_key
 
 __all__ = ["alias", "load", "load_many", "log", "run", "save", "save_dir", "save_file"]
-
-logger = logging.getLogger("holdall")
 
 # One run a process for each place that was saved to: (process, store, namespace, flow).
 _implicit: dict[tuple[int, object, str | None, str], ActiveRun] = {}
@@ -229,4 +227,4 @@ def _end_implicit() -> None:
                 if _is_there(active):
                     active.end()
             except (HoldallError, OSError) as error:
-                logger.info("The end of run %s was not recorded: %s", active.id, error)
+                logger().info("The end of run %s was not recorded: %s", active.id, error)

@@ -7,11 +7,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from holdall_store.errors import InvalidNameError
 
-__all__ = ["VARIABLES", "VARIABLE_PREFIX", "Settings", "read_settings"]
+if TYPE_CHECKING:
+    import logging
+
+__all__ = ["VARIABLES", "VARIABLE_PREFIX", "Settings", "logger", "read_settings"]
 
 Compression = Literal["auto", "small", "none"]
 
@@ -56,6 +59,16 @@ class Settings:
         import platformdirs
 
         return Path(platformdirs.user_cache_dir("holdall", appauthor=False))
+
+
+def logger() -> logging.Logger:
+    """Return the logger of everything here; it says nothing unless the user sets logging up."""
+    import logging  # with the first message: there seldom is one
+
+    found = logging.getLogger("holdall")
+    if not found.handlers:
+        found.addHandler(logging.NullHandler())
+    return found
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from typing import Final
-
-import zstandard
+from typing import TYPE_CHECKING, Final
 
 from holdall_store.errors import FormatError, IntegrityError
+
+if TYPE_CHECKING:
+    import zstandard  # imported where something is compressed: looking runs up needs none of it
 
 __all__ = [
     "CHUNK_BYTES_MAX",
@@ -89,6 +90,8 @@ def decompress(stored: memoryview, codec: int, stride: int, raw_bytes: int) -> b
         raise FormatError(f"A chunk is stored with codec {codec}, which this version of holdall does not know.")
     if raw_bytes > CHUNK_BYTES_MAX:
         raise IntegrityError(f"A chunk claims to hold {raw_bytes} bytes; {CHUNK_BYTES_MAX} are allowed.")
+    import zstandard
+
     try:
         if zstandard.frame_content_size(stored) != raw_bytes:
             raise IntegrityError("A compressed chunk and its table disagree about its size.")
@@ -120,6 +123,8 @@ def _ungroup(raw: bytes, stride: int) -> memoryview:
 def _compressor() -> zstandard.ZstdCompressor:
     # One context a thread: they are not safe to share, and making one costs more than compressing a small chunk.
     if not hasattr(_local, "compressor"):
+        import zstandard
+
         _local.compressor = zstandard.ZstdCompressor(level=LEVEL, write_content_size=True)
     compressor: zstandard.ZstdCompressor = _local.compressor
     return compressor
@@ -127,6 +132,8 @@ def _compressor() -> zstandard.ZstdCompressor:
 
 def _decompressor() -> zstandard.ZstdDecompressor:
     if not hasattr(_local, "decompressor"):
+        import zstandard
+
         _local.decompressor = zstandard.ZstdDecompressor(max_window_size=CHUNK_BYTES_MAX)
     decompressor: zstandard.ZstdDecompressor = _local.decompressor
     return decompressor

@@ -22,6 +22,9 @@ A part begins with a cut that its content did not ask for, so parts are large.""
 WINDOW_BYTES: Final = 4 << 20
 """Files are read this much at a time; at least twice the largest chunk."""
 
+BATCH_BYTES: Final = 2 << 20
+"""Chunks change threads this much at a time: to hand each of them over would take as long as hashing it."""
+
 SAMPLE_EVERY: Final = 1 << 20
 """Data changes its nature within a buffer now and then: a codec is chosen anew this often."""
 
@@ -79,14 +82,26 @@ def cut_into_pieces(sources: Sequence[BufferSource], piece_bytes: int) -> list[P
     return pieces
 
 
-def chunk_piece(piece: Piece, lookup: ChunkLookup, ratio_max: float) -> Iterator[tuple[Chunk, int]]:
-    """Yield the chunks of a piece in order, each with the bytes of memory that it keeps alive."""
+def chunk_piece(piece: Piece, lookup: ChunkLookup, ratio_max: float) -> Iterator[tuple[list[Chunk], int]]:
+    """Yield the chunks of a piece in order, some at a time, with the bytes of memory that they keep alive."""
+    batch: list[Chunk] = []
+    size = weight = 0
     for number, source, start, end in piece.parts:
         chunker = _Chunker(number, source, start, end, lookup, ratio_max)
         if isinstance(source.data, memoryview):
-            yield from chunker.chunks(_memory_window(source.data), owned=False)
+            chunks, owned = chunker.chunks(_memory_window(source.data)), False
         else:
-            yield from chunker.chunks(_FileWindow(source.data, start).view, owned=True)
+            chunks, owned = chunker.chunks(_FileWindow(source.data, start).view), True
+        for chunk in chunks:
+            batch.append(chunk)
+            size += chunk.entry.raw_bytes
+            if chunk.data is not None and (owned or chunk.entry.codec != CODEC_RAW):
+                weight += len(chunk.data)
+            if size >= BATCH_BYTES:
+                yield batch, weight
+                batch, size, weight = [], 0, 0
+    if batch:
+        yield batch, weight
 
 
 def _memory_window(data: memoryview) -> Callable[[int, int], memoryview]:
@@ -112,13 +127,14 @@ class _Chunker:
         self._codec = CODEC_RAW
         self._sample_at = start
         self._expected: tuple[str, int] | None = None
+        self._table_of = ""
+        self._table: PackTable | Sequence[Entry] | None = None
 
-    def chunks(self, view: Callable[[int, int], memoryview], *, owned: bool) -> Iterator[tuple[Chunk, int]]:
-        """Yield the chunks; ``view(offset, length)`` gives bytes, in memory that is taken for them where `owned`."""
+    def chunks(self, view: Callable[[int, int], memoryview]) -> Iterator[Chunk]:
+        """Yield the chunks; ``view(offset, length)`` gives bytes."""
         while self._position < self._end:
             chunk = self._predicted(view) or self._cut(view)
-            weight = len(chunk.data) if chunk.data is not None and (owned or chunk.entry.codec != CODEC_RAW) else 0
-            yield chunk, weight
+            yield chunk
             self._position += chunk.entry.raw_bytes
 
     def _predicted(self, view: Callable[[int, int], memoryview]) -> Chunk | None:
@@ -130,7 +146,9 @@ class _Chunker:
         if self._expected is None:
             return None
         pack, number = self._expected
-        table = self._lookup.table(pack)
+        if pack != self._table_of:
+            self._table_of, self._table = pack, self._lookup.table(pack)
+        table = self._table
         self._expected = None
         if table is None or number >= len(table):
             return None

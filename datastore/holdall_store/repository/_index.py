@@ -8,7 +8,6 @@ of a pack counts only while the pack is listed in the store, and a collector's l
 from __future__ import annotations
 
 import contextlib
-import logging
 import sqlite3
 import threading
 from collections import OrderedDict
@@ -16,13 +15,12 @@ from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from holdall_store.config import logger
 from holdall_store.errors import HoldallError
 from holdall_store.format import FOOTER_BYTES, Footer, PackRef, PackTable, pack_key, parse_footer
 from holdall_store.storage import Storage
 
 __all__ = ["ChunkIndex", "Location", "read_table"]
-
-logger = logging.getLogger("holdall")
 
 ENTRIES_MAX: Final = 2_000_000
 """Chunks remembered on disk: about 130 GiB of data in 150 MB of index. The oldest packs are forgotten first."""
@@ -77,7 +75,7 @@ class ChunkIndex:
                 try:
                     table, ref = read_table(storage, name, sizes[name])
                 except HoldallError as error:
-                    logger.warning("Pack %s is not used for deduplication: %s", name, error)
+                    logger().warning("Pack %s is not used for deduplication: %s", name, error)
                     continue
                 room -= len(table)
                 if room < 0:
@@ -195,7 +193,7 @@ class ChunkIndex:
             self._fall_back(error)
 
     def _fall_back(self, error: sqlite3.Error) -> None:
-        logger.warning("The chunk index %s is not used: %s", self._path, error)
+        logger().warning("The chunk index %s is not used: %s", self._path, error)
         with contextlib.suppress(sqlite3.Error):
             self._connection.close()
         if self._path is not None and isinstance(error, sqlite3.DatabaseError) and "malformed" in str(error):
@@ -224,7 +222,7 @@ class ChunkIndex:
         except (sqlite3.Error, OSError) as error:
             if path is None:
                 raise
-            logger.warning("The chunk index %s is not used: %s", path, error)
+            logger().warning("The chunk index %s is not used: %s", path, error)
             if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
                 with contextlib.suppress(OSError):
                     path.unlink()  # not a database any more: the next process begins a new one

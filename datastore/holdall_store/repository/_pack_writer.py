@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from blake3 import blake3
 
@@ -39,6 +40,12 @@ THREADED_BYTES_MIN: Final = 2 << 20
 
 SESSION_CHUNKS_MAX: Final = 500_000
 """Chunks of this session kept in memory (about 150 MB at the very most); the index remembers them all."""
+
+JOINED_BYTES_MAX: Final = 4 << 20
+"""Chunks that lie next to each other in memory are written together up to this."""
+
+_Part = tuple[bytes | memoryview, tuple[Any, int] | None]
+"""Bytes to write, and where they are: a buffer in memory, and the place in it."""
 
 Span = tuple[str, int, int]
 """(name of a pack, first chunk, count of chunks)."""
@@ -102,16 +109,17 @@ class PackWriter:
         total = sum(source.size for source in sources)
         threads = THREADS if total >= THREADED_BYTES_MIN else 1
         pieces = cut_into_pieces(sources, max(total // (4 * threads), THREADED_BYTES_MIN))
-        chunks = run_ordered(
+        batches = run_ordered(
             pieces,
             lambda piece: chunk_piece(piece, self, self._ratio_max),
             bytes_max=INFLIGHT_BYTES_MAX,
             threads=threads,
         )
-        with closing(chunks):  # type: ignore[type-var]
+        with closing(batches):  # type: ignore[type-var]
+            chunks = itertools.chain.from_iterable(batches)
             waiting = self._next_new(chunks, written)
             while waiting is not None:
-                waiting = self._write_pack(waiting, chunks, written)
+                waiting = self._write_pack(waiting, chunks, written, sources)
         for name in {name for place in written.places for name, _, _ in place.spans}:
             written.refs[name] = self._refs[name]
         return written
@@ -151,23 +159,25 @@ class PackWriter:
             written.places[chunk.buffer].append(*place, chunk.entry.digest)
         return None
 
-    def _write_pack(self, chunk: Chunk, chunks: Iterator[Chunk], written: Written) -> Chunk | None:
+    def _write_pack(
+        self, chunk: Chunk, chunks: Iterator[Chunk], written: Written, sources: Sequence[BufferSource]
+    ) -> Chunk | None:
         """Write one pack that begins with `chunk`; return the chunk that the next one begins with, if any."""
         self._count += 1
         pack = self._open = _OpenPack(f"{self._writer}-{self._count}")
         waiting: Chunk | None = chunk
         traits = self._storage.traits
 
-        def parts() -> Iterator[bytes | memoryview]:
+        def parts() -> Iterator[_Part]:
             nonlocal waiting
-            yield HEADER
+            yield HEADER, None
             while waiting is not None:
                 # Where packs can be mapped, a buffer stays in one piece, however long it is.
                 whole = traits.mappable and waiting.position > 0
                 if not whole and pack.entries and pack.offset + len(waiting.data or b"") > traits.pack_bytes:
                     break
                 before = pack.offset
-                yield from pack.add(waiting)
+                yield from pack.add(waiting, sources[waiting.buffer].data)
                 self._session[waiting.entry.digest] = pack.name, len(pack.entries) - 1
                 placed = written.places[waiting.buffer]
                 placed.append(pack.name, len(pack.entries) - 1, waiting.entry.digest)
@@ -176,7 +186,7 @@ class PackWriter:
             yield from pack.close()
 
         try:
-            self._create(pack, parts())
+            self._create(pack, _joined(parts()))
         except BaseException:
             self._session = {digest: place for digest, place in self._session.items() if place[0] != pack.name}
             raise
@@ -222,27 +232,28 @@ class _OpenPack:
         self._table = b""
         self._last: tuple[int, int] | None = None
 
-    def add(self, chunk: Chunk) -> Iterator[bytes | memoryview]:
-        """Yield the bytes that `chunk` adds."""
+    def add(self, chunk: Chunk, source: object) -> Iterator[_Part]:
+        """Yield the bytes that `chunk` of the buffer `source` adds."""
         data = chunk.data if chunk.data is not None else b""
         # Raw chunks of one buffer that follow each other stay together, so that an array can be mapped in one piece.
         follows = self._last == (chunk.buffer, chunk.position)
         if chunk.entry.codec == CODEC_RAW and not follows and self.offset % ALIGNMENT:
             padding = ALIGNMENT - self.offset % ALIGNMENT
-            yield bytes(padding)
+            yield bytes(padding), None
             self.offset += padding
         self.entries.append(chunk.entry._replace(offset=self.offset))
         raw_end = chunk.position + chunk.entry.raw_bytes
         self._last = (chunk.buffer, raw_end) if chunk.entry.codec == CODEC_RAW else None
         self.offset += len(data)
-        yield data
+        in_memory = chunk.entry.codec == CODEC_RAW and isinstance(source, memoryview)
+        yield data, (source, chunk.position) if in_memory else None
 
-    def close(self) -> Iterator[bytes]:
+    def close(self) -> Iterator[_Part]:
         """Yield the table and the footer."""
         self._table, tail = build_tail(self.entries, self.offset)
         self.footer = parse_footer(tail, self.offset + len(self._table) + len(tail))
-        yield self._table
-        yield tail
+        yield self._table, None
+        yield tail, None
 
     def table(self) -> PackTable:
         """Return the table of the closed pack."""
@@ -253,3 +264,23 @@ class _OpenPack:
         if self.footer is None:
             raise ConflictError(f"Pack {self.name} was not closed.")
         return PackRef(self.name, self.footer.table_offset, self.footer.entries, self.footer.table_digest.hex())
+
+
+def _joined(parts: Iterator[_Part]) -> Iterator[bytes | memoryview]:
+    """Yield the bytes of `parts`, those that follow each other in memory as one."""
+    buffer: Any = None
+    start = end = 0
+    for data, origin in parts:
+        if origin is not None and origin[0] is buffer and origin[1] == end and end - start < JOINED_BYTES_MAX:
+            end += len(data)
+            continue
+        if buffer is not None:
+            yield buffer[start:end]
+        buffer = None
+        if origin is None:
+            yield data
+        else:
+            buffer, start = origin
+            end = start + len(data)
+    if buffer is not None:
+        yield buffer[start:end]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import platform
 import sys
 from typing import TYPE_CHECKING
@@ -64,6 +63,8 @@ def installed_version(library: str) -> str | None:
 @functools.lru_cache(maxsize=256)
 def _distribution_version(name: str) -> str | None:
     """Return what is installed under a name; remembered, because it searches the whole path."""
+    import importlib.metadata
+
     try:
         return importlib.metadata.version(name)
     except (importlib.metadata.PackageNotFoundError, ValueError):

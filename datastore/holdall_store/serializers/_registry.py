@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.metadata
 import sys
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from holdall_store.serializers._libraries import distribution, missing, root_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from importlib.metadata import EntryPoint
 
     from holdall_store.serializers._protocol import Serializer
 
@@ -81,9 +81,11 @@ def _of_library(library: str) -> tuple[Serializer, ...]:
 
 
 @functools.cache
-def _entry_points() -> dict[str, list[importlib.metadata.EntryPoint]]:
+def _entry_points() -> dict[str, list[EntryPoint]]:
     """Return the installed entry points by library; read once, for it looks at every installed distribution."""
-    found: dict[str, list[importlib.metadata.EntryPoint]] = {}
-    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
+    from importlib.metadata import entry_points
+
+    found: dict[str, list[EntryPoint]] = {}
+    for entry in entry_points(group=ENTRY_POINTS):
         found.setdefault(entry.name, []).append(entry)
     return found

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
-import secrets
 import stat
 import sys
 import threading
@@ -144,7 +142,7 @@ class TemporaryFile:
 
     def __init__(self, folder: int) -> None:
         self._folder = folder
-        self._name = TEMPORARY_PREFIX + secrets.token_hex(8)
+        self._name = TEMPORARY_PREFIX + os.urandom(8).hex()
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         # Read-only for everybody from the start: the only writer is this descriptor.
         self._file = os.open(self._name, flags, 0o444, dir_fd=folder)
@@ -272,6 +270,8 @@ def _fdatasync(file: int) -> None:
 
 def _rename_exclusively(folder: int, old: str, new: str) -> None:
     """Rename without replacing: ``renameat2`` on Linux, ``renameatx_np`` on macOS."""
+    import ctypes  # only where there are no hard links
+
     function, flag = ("renameatx_np", 4) if sys.platform == "darwin" else ("renameat2", 1)
     rename = getattr(ctypes.CDLL(None, use_errno=True), function, None)
     number = errno.ENOSYS

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 from holdall_store.errors import InvalidNameError, nearest
 from holdall_store.storage._local import LocalStorage
@@ -46,6 +45,8 @@ def open_storage(url: str | os.PathLike[str]) -> Storage:
 
 
 def _open_file(url: str) -> Storage:
+    from urllib.parse import unquote, urlsplit
+
     parts = urlsplit(url)
     if parts.netloc not in ("", "localhost") or not parts.path or parts.query or parts.fragment:
         raise InvalidNameError(f"{url!r:.200} names no folder here: write file:///absolute/path, or the path alone.")
