@@ -15,6 +15,9 @@ NAME_CHARACTERS_MAX = 128
 SEGMENT_BYTES_MAX = 240
 """An escaped name must fit in one file name (255 bytes on every common file system) with room for a suffix."""
 
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}")
+"""What most names look like: nothing is wrong with these."""
+
 _FORBIDDEN = frozenset("/:@\\")
 # Ranges, not properties: what Unicode knows of a character depends on the version of Python, and keys must not.
 _LITERAL = re.compile("[a-z0-9_.\\-\u3041-\u3096\u30a1-\u30fa\u4e00-\u9fff\uac00-\ud7a3]")
@@ -28,6 +31,8 @@ def check_name(name: object, what: str) -> str:
     begins or ends with a space, or holds a slash, a colon, an at sign, a backslash or a control character: these are
     the grammar of references, or no file system and no terminal bears them.
     """
+    if isinstance(name, str) and _PLAIN.fullmatch(name):
+        return name
     if not isinstance(name, str):
         raise InvalidNameError(f"{what} names are strings, not {type(name).__name__}: {name!r:.80}")
     shown = repr(name if len(name) <= 60 else name[:57] + "…")

@@ -50,7 +50,8 @@ class Prepared:
     @property
     def bytes(self) -> int:
         """Size of the node and of all buffers."""
-        return sum(source.size for source in self.sources) + (0 if self.spilled else len(self.node))
+        node = 0 if self.spilled else len(self.node)
+        return sum([source.size for source in self.sources], node) if self.sources else node
 
     def spill(self) -> None:
         """Leave nothing in the record: the node and all buffers go into packs."""
@@ -100,8 +101,6 @@ class Prepared:
 
 def prepare(encoded: Encoded) -> Prepared:
     """Decide what of an encoded object stays in the record."""
-    from holdall_store.serializers import BufferSource
-
     node = msgspec.json.encode(encoded.node)
     total = sum(source.size for source in encoded.buffers)
     # A node of its own may be as long as a small value; one with buffers is read before them, from the record.
@@ -110,6 +109,8 @@ def prepare(encoded: Encoded) -> Prepared:
     inline = not spilled and in_memory and total + (len(node) if not encoded.buffers else 0) <= INLINE_BYTES_MAX
     sources = list(encoded.buffers)
     if spilled:
+        from holdall_store.serializers import BufferSource
+
         sources.append(BufferSource(memoryview(node), len(node)))
     return Prepared(encoded, node, sources, spilled, inline)
 
@@ -119,6 +120,9 @@ def merge(artifacts: Mapping[str, StoredArtifact]) -> tuple[tuple[PackRef, ...],
     packs: dict[PackRef, int] = {}
     records: dict[str, ArtifactRecord] = {}
     for name, (record, own) in artifacts.items():
+        if not own:
+            records[name] = record
+            continue
         numbers = [packs.setdefault(ref, len(packs)) for ref in own]
         buffers = tuple(
             buffer

@@ -138,9 +138,10 @@ class RunWriter:
                 large = {name: item for name, item in prepared.items() if not item.inline}
                 if large:
                     self._store(large)
+                now = self._now()
                 for name, item in prepared.items():
                     if item.inline:
-                        self._pending[name] = item.record(self._now(), (), {})
+                        self._pending[name] = item.record(now, (), {})
                         self._pending_bytes += item.bytes
                 saved = {name: self._pending.pop(name) for name in objects}
                 self._pending.update(saved)  # in the order in which they were given
@@ -343,11 +344,14 @@ class RunWriter:
 
     def _completed(self, record: RunRecord) -> RunRecord:
         """Return `record` with all artifacts of the run, where that stays small enough to be read at once."""
+        if not self._recorded:
+            record.complete = True  # it holds all that there is
+            return record
         packs, artifacts = merge({**self._artifacts, **self._pending})
         whole = msgspec.structs.replace(
             record, packs=packs, artifacts=artifacts, summary={**self._summary, **record.summary}, complete=True
         )
-        return whole if len(msgspec.json.encode(whole)) <= COMPLETE_BYTES_MAX or not self._recorded else record
+        return whole if len(msgspec.json.encode(whole)) <= COMPLETE_BYTES_MAX else record
 
     def _now(self) -> str:
         return self._clock.now().isoformat(timespec="microseconds")
