@@ -254,8 +254,10 @@ class _EarlySync:
             self._thread.join()
             self._thread = None
         if self._error is not None:
-            error, self._error = self._error, None
-            raise error
+            try:
+                raise self._error
+            finally:
+                self._error = None  # a local name for it would make a cycle, which keeps what its frames hold
 
     def _run(self) -> None:
         try:
