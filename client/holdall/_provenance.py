@@ -62,7 +62,11 @@ class Provenance:
         if not status:
             return
         lines = status.splitlines()
-        heads = dict(line[2:].partition(" ")[::2] for line in lines if line.startswith("# "))
+        heads: dict[str, str] = {}
+        for line in lines:
+            if line.startswith("# "):
+                key, _, value = line[2:].partition(" ")
+                heads[key] = value
         if heads.get("branch.oid", "(initial)") == "(initial)":
             return
         found: dict[str, Any] = {"commit": heads["branch.oid"]}

@@ -14,7 +14,7 @@ from holdall_store.transfer import run_all, run_ordered
 
 def own_threads() -> list[threading.Thread]:
     """Return the threads that were started for work."""
-    return [thread for thread in threading.enumerate() if thread.name.startswith("holdall-")]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("holdall-work-")]
 
 
 @given(

@@ -133,7 +133,7 @@ def run_ordered(
                 return
 
     workers = [
-        threading.Thread(target=worker, name=f"holdall-{index}", daemon=True)
+        threading.Thread(target=worker, name=f"holdall-work-{index}", daemon=True)
         for index in range(min(threads, len(jobs)))
     ]
     for thread in workers:
