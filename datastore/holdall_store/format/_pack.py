@@ -40,6 +40,8 @@ _FOOTER: Final = struct.Struct("<8sIIQQ32s")
 ENTRY_BYTES: Final = _ENTRY.size
 FOOTER_BYTES: Final = _FOOTER.size
 
+_FIRST: Final = len(HEADER)
+
 FLAG_TAIL: Final = 1
 """The chunk ends where its buffer, or the part of it that was cut as one, ends: its content did not ask for the cut."""
 
@@ -109,7 +111,13 @@ class PackTable:
         if first < 0 or count < 0 or first + count > len(self):
             raise IntegrityError(f"Chunks {first} to {first + count} are asked of a pack that has {len(self)}.")
         window = self._raw[first * ENTRY_BYTES : (first + count) * ENTRY_BYTES]
-        return [self._checked(entry) for entry in map(Entry._make, _ENTRY.iter_unpack(window))]
+        entries = list(map(Entry._make, _ENTRY.iter_unpack(window)))
+        for entry in entries:
+            # Written out, because an artifact has thousands of them.
+            _, offset, stored, raw, _, _, _ = entry
+            if not 0 < raw <= CHUNK_BYTES_MAX or stored > CHUNK_BYTES_MAX or not _FIRST <= offset <= self.end - stored:
+                self._checked(entry)
+        return entries
 
     def digest(self, number: int) -> bytes:
         """Return the digest of one chunk."""

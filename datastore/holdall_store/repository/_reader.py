@@ -27,7 +27,7 @@ from holdall_store.format import (
     pack_key,
 )
 from holdall_store.storage import Storage
-from holdall_store.transfer import THREADS, run_all
+from holdall_store.transfer import THREADS, Background, run_all
 
 __all__ = ["BufferReader"]
 
@@ -40,6 +40,9 @@ JOB_BYTES: Final = 4 << 20
 GAP_BYTES: Final = 64 << 10
 """Reading over a smaller gap costs less than another request."""
 
+BACKGROUND_BYTES_MIN: Final = 16 << 20
+"""Less than this is verified before a thread for it has begun to pay."""
+
 THREADED_BYTES_MIN: Final = 1 << 20
 """Below this, handing work to threads costs more than the work."""
 
@@ -47,11 +50,8 @@ CHUNK_BYTES_MEAN_MIN: Final = 1024
 """Writers cut chunks of at least 16 KiB, but for tails. A record with far shorter ones is made to waste memory."""
 
 
-class _Place(NamedTuple):
-    """One chunk of a buffer: what the table says, and where it goes."""
-
-    entry: Entry
-    position: int
+_Place = tuple[Entry, int]
+"""One chunk of a buffer: what the table says, and where it goes."""
 
 
 class _Job(NamedTuple):
@@ -72,12 +72,22 @@ class BufferReader:
         self._tables: OrderedDict[tuple[str, str], PackTable] = OrderedDict()
         self._lock = threading.Lock()
 
-    def read(self, refs: Sequence[BufferRef], packs: Sequence[PackRef], *, verify: bool = True) -> list[memoryview]:
+    def read(
+        self,
+        refs: Sequence[BufferRef],
+        packs: Sequence[PackRef],
+        *,
+        verify: bool = True,
+        pending: list[Background] | None = None,
+    ) -> list[memoryview]:
         """Return the buffers that `refs` describe: each writable and the caller's own.
 
         Where the storage can be mapped and a buffer lies there in one raw piece, it is a private copy-on-write map.
         Every chunk is checked against its BLAKE3 unless `verify` is false. Raises `IntegrityError` naming the pack and
         the place where bytes are not what was written, `ObjectNotFoundError` where a pack is gone.
+
+        With `pending`, maps of packs are given back before they are checked; the checks go on meanwhile, and are put
+        there for the caller to wait for. Nobody may write into the buffers, or believe them, before that.
         """
         maps: dict[str, memoryview | None] = {}
         jobs: list[_Job] = []
@@ -88,8 +98,12 @@ class BufferReader:
             room -= 0 if jobs and jobs[-1].in_place else ref.bytes
         if not verify:
             jobs = [job for job in jobs if not job.in_place]
-        small = sum(place.entry.raw_bytes for job in jobs for place in job.places) < THREADED_BYTES_MIN
-        run_all(jobs, lambda job: self._run(job, verify), threads=1 if small else THREADS)
+        if pending is not None and _size(jobs) >= BACKGROUND_BYTES_MIN:
+            mapped = [job for job in jobs if job.in_place]
+            jobs = [job for job in jobs if not job.in_place]
+            pending.append(Background(mapped, lambda job: self._run(job, verify)))
+        threads = THREADS if _size(jobs) >= THREADED_BYTES_MIN else 1
+        run_all(jobs, lambda job: self._run(job, verify), threads=threads)
         return buffers
 
     def read_range(
@@ -207,8 +221,8 @@ class BufferReader:
             for entry, position in job.places:
                 _check(job.target[position : position + entry.raw_bytes], entry, job.pack)
             return
-        start = job.places[0].entry.offset
-        end = max(place.entry.offset + place.entry.stored_bytes for place in job.places)
+        start = job.places[0][0].offset
+        end = max(entry.offset + entry.stored_bytes for entry, _ in job.places)
         stored = self._storage.get(pack_key(job.pack), start, end - start)
         for entry, position in job.places:
             piece = stored[entry.offset - start : entry.offset - start + entry.stored_bytes]
@@ -221,20 +235,26 @@ class BufferReader:
             job.target[position : position + entry.raw_bytes] = raw
 
 
+def _size(jobs: Sequence[_Job]) -> int:
+    return sum(entry.raw_bytes for job in jobs for entry, _ in job.places)
+
+
 def _jobs(located: Sequence[tuple[str, Entry]], target: memoryview) -> list[_Job]:
     """Part the chunks of a buffer into jobs: neighbours in a pack go together, up to 4 MiB."""
     jobs: list[_Job] = []
-    position = size = 0
-    previous: tuple[str, int] | None = None
+    places: list[_Place] = []
+    position = size = end = 0
+    last = ""
     for pack, entry in located:
-        near = previous is not None and previous[0] == pack and 0 <= entry.offset - previous[1] <= GAP_BYTES
-        if not near or size + entry.stored_bytes > JOB_BYTES:
-            jobs.append(_Job(pack, [], target, in_place=False))
+        _, offset, stored, raw, _, _, _ = entry
+        if pack != last or not 0 <= offset - end <= GAP_BYTES or size + stored > JOB_BYTES:
+            places = []
+            jobs.append(_Job(pack, places, target, in_place=False))
             size = 0
-        jobs[-1].places.append(_Place(entry, position))
-        size += entry.stored_bytes
-        position += entry.raw_bytes
-        previous = pack, entry.offset + entry.stored_bytes
+        places.append((entry, position))
+        size += stored
+        position += raw
+        last, end = pack, offset + stored
     return jobs
 
 

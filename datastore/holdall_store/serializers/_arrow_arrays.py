@@ -238,7 +238,7 @@ def _read_offsets(node: Any, rows: int, decoder: Decoder, *, wide: bool) -> Arra
     # A sum that wraps round could pass for a small one, with offsets far outside the data on the way to it.
     if largest * rows >= 2**63 and sum(lengths.tolist()) >= 2**63:
         raise malformed(node, "lengths add up to more than any buffer holds")
-    np.cumsum(lengths, dtype=np.int64, out=offsets[1:])
+    np.cumsum(lengths.astype(np.int64), out=offsets[1:])  # to widen first is several times as fast
     if wide:
         return offsets
     if int(offsets[-1]) > _INT32_MAX:
@@ -263,9 +263,30 @@ def _decode_text(node: Any, kind: pa.DataType, rows: int, decoder: Decoder) -> p
     data = get(node, "data", decoder, int(offsets[-1]))
     valid = _bitmap(node, "valid", rows, decoder)
     array = pa.Array.from_buffers(kind, rows, [valid, pa.py_buffer(offsets), pa.py_buffer(data)])
-    if (pa.types.is_string(kind) or pa.types.is_large_string(kind)) and not _is_ascii(data):
-        array.validate(full=True)  # kernels trust UTF-8: a truncated character would make them read past the end
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        _check_utf8(node, data, offsets)
     return array
+
+
+def _check_utf8(node: Any, data: memoryview, offsets: Array) -> None:
+    """Refuse texts that are no UTF-8: kernels trust it, and half a character would make them read past the end.
+
+    All texts together are checked as one, and that none begins within a character: half of what Arrow's own check takes.
+    """
+    if _is_ascii(data):
+        return
+    whole = [None, pa.py_buffer(np.array([0, len(data)], np.int64)), pa.py_buffer(data)]
+    try:
+        pa.Array.from_buffers(pa.large_string(), 1, whole).validate(full=True)
+    except pa.ArrowInvalid:
+        raise malformed(node, "its text is no UTF-8") from None
+    starts = offsets[:-1]
+    if int(offsets[-1]) < len(data) or not len(starts):
+        raise malformed(node, "its lengths do not add up to its text")
+    begins = np.frombuffer(data, np.uint8)[np.minimum(starts, len(data) - 1)]
+    # A text that begins where all of it ends is empty; the byte before says nothing of it.
+    if np.any(((begins & 0xC0) == 0x80) & (starts < len(data))):
+        raise malformed(node, "a text begins within a character")
 
 
 def _is_ascii(data: memoryview) -> bool:

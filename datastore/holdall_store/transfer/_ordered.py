@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
-__all__ = ["THREADS", "run_all", "run_ordered"]
+__all__ = ["THREADS", "Background", "run_all", "run_ordered"]
 
 THREADS: Final = min(os.cpu_count() or 1, 8)
 """Hashing, chunking and compression let go of the interpreter lock; beyond eight threads the lock is the limit."""
@@ -146,6 +146,30 @@ def run_ordered(
         budget.consume(None)
         for thread in workers:
             thread.join()
+
+
+class Background:
+    """Work on several jobs that goes on in threads until `wait`."""
+
+    def __init__(self, jobs: Sequence[_Job], work: Callable[[_Job], None]) -> None:
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(jobs, work), name="holdall-work", daemon=True)
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Return when all is done; raise the first failure, in the order of the jobs."""
+        self._thread.join()
+        if self._failure is not None:
+            try:
+                raise self._failure
+            finally:
+                self._failure = None
+
+    def _run(self, jobs: Sequence[Any], work: Callable[[Any], None]) -> None:
+        try:
+            run_all(jobs, work)
+        except BaseException as error:  # noqa: BLE001 - it is raised again by `wait`
+            self._failure = error
 
 
 def run_all(jobs: Sequence[_Job], work: Callable[[_Job], None], *, threads: int = THREADS) -> None:
