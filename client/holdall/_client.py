@@ -20,7 +20,7 @@ from holdall.store import (
 from holdall_store.config import Settings, read_settings
 from holdall_store.format import check_name, check_namespace
 from holdall_store.repository import Repository
-from holdall_store.storage import Storage, open_storage
+from holdall_store.storage import Storage, open_storage, without_secrets
 
 if TYPE_CHECKING:
     from holdall._artifact import Artifact
@@ -40,7 +40,11 @@ class Client:
     ``production:churn``; ``None`` looks in all of them, and by default it is the current one. `trust` allows the
     loading of pickles from a store that is not the caller's alone; by default only one's own local store is trusted.
 
-    A client is immutable, may be shared between threads, and pickles as its settings. It opens nothing before it is
+    `storage_options` are for stores in buckets, spelled as pandas and polars do: ``key``, ``secret``, ``endpoint_url``,
+    ``region``, ``profile``, ``anon``.
+
+    A client is immutable, may be shared between threads, and pickles as its settings, without the secrets among
+    `storage_options`: where the pickle is loaded, the credentials of that place hold. It opens nothing before it is
     asked for something.
 
     >>> import holdall
@@ -55,6 +59,7 @@ class Client:
         *,
         namespace: str | None = _UNSET,
         trust: bool | None = None,
+        storage_options: Mapping[str, Any] | None = None,
     ) -> None:
         self._settings = read_settings()
         self._namespace = resolve_namespace(self._settings) if namespace is _UNSET else namespace
@@ -63,6 +68,9 @@ class Client:
         self._trust = trust
         self._storage = store if isinstance(store, Storage) else None
         self._url = self._storage.url if self._storage is not None else _settled(store, self._settings)
+        self._options = dict(storage_options or {})
+        if self._options and self._storage is not None:
+            raise InvalidNameError("storage_options belong to a URL; a storage that is open already takes none.")
         self._repository: Repository | None = None
 
     @property
@@ -94,7 +102,7 @@ class Client:
     def repository(self) -> Repository:
         """The engine's view of the store."""
         if self._repository is None:
-            storage = self._storage if self._storage is not None else open_storage(self._url)
+            storage = self._storage if self._storage is not None else open_storage(self._url, self._options)
             self._repository = Repository(storage, self._settings)
         return self._repository
 
@@ -117,7 +125,7 @@ class Client:
     def in_namespace(self, namespace: str | None) -> Client:
         """Return a client of the same store that looks in another namespace."""
         store = self._storage if self._storage is not None else self._url
-        return Client(store, namespace=namespace, trust=self._trust)
+        return Client(store, namespace=namespace, trust=self._trust, storage_options=self._options)
 
     def flow(self, name: str) -> Flow:
         """Return a flow by its name; raise `FlowNotFoundError`, with the namespace that does have it."""
@@ -231,7 +239,8 @@ class Client:
         return hash((self._url, self._namespace, self._trust))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self._storage if self._storage is not None else self._url, self._namespace, self._trust)
+        store = self._storage if self._storage is not None else self._url
+        return _rebuild, (store, self._namespace, self._trust, without_secrets(self._options))
 
     def __repr__(self) -> str:
         return f"Client({mask_secrets([self._url])[0]!r}, namespace={self._namespace!r})"
@@ -301,5 +310,7 @@ def _settled(store: Any, settings: Settings) -> str:
     return text if "://" in text else os.path.abspath(os.path.expanduser(text))
 
 
-def _rebuild(store: str | Storage, namespace: str | None, trust: bool | None) -> Client:
-    return Client(store, namespace=namespace, trust=trust)
+def _rebuild(
+    store: str | Storage, namespace: str | None, trust: bool | None, options: Mapping[str, Any] | None = None
+) -> Client:
+    return Client(store, namespace=namespace, trust=trust, storage_options=options)

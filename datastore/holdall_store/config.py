@@ -1,4 +1,4 @@
-"""Settings, and the one function that reads the environment."""
+"""Settings, and the two functions that read the environment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,15 @@ from holdall_store.errors import InvalidNameError
 if TYPE_CHECKING:
     import logging
 
-__all__ = ["VARIABLES", "VARIABLE_PREFIX", "Settings", "logger", "read_settings"]
+__all__ = [
+    "VARIABLES",
+    "VARIABLE_PREFIX",
+    "CloudEnvironment",
+    "Settings",
+    "logger",
+    "read_cloud_environment",
+    "read_settings",
+]
 
 Compression = Literal["auto", "small", "none"]
 
@@ -59,6 +67,33 @@ class Settings:
         import platformdirs
 
         return Path(platformdirs.user_cache_dir("holdall", appauthor=False))
+
+
+@dataclass(frozen=True, slots=True)
+class CloudEnvironment:
+    """What the ``AWS_*`` variables say of where S3 is; credentials are found by botocore, which reads them itself.
+
+    ``has_s3_endpoint`` says that ``AWS_ENDPOINT_URL_S3`` is set, which the transfer library reads, too.
+    """
+
+    endpoint_url: str | None = None
+    has_s3_endpoint: bool = False
+    region: str | None = None
+    anonymous: bool = False
+    virtual_hosted: bool = False
+
+
+def read_cloud_environment(environ: Mapping[str, str] | None = None) -> CloudEnvironment:
+    """Return what the environment says of endpoints and regions; the most specific variable wins."""
+    env = os.environ if environ is None else environ
+    endpoints = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+    return CloudEnvironment(
+        endpoint_url=next((env[name] for name in endpoints if env.get(name)), None),
+        has_s3_endpoint="AWS_ENDPOINT_URL_S3" in env,
+        region=env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION") or None,
+        anonymous=_parse_flag(env.get("AWS_SKIP_SIGNATURE", ""), "AWS_SKIP_SIGNATURE"),
+        virtual_hosted=_parse_flag(env.get("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", ""), "AWS_VIRTUAL_HOSTED_STYLE_REQUEST"),
+    )
 
 
 def logger() -> logging.Logger:

@@ -6,7 +6,7 @@ from holdall_store.storage._contract import Buffer, ObjectInfo, Storage, Storage
 from holdall_store.storage._keys import check_key, check_prefix
 from holdall_store.storage._local import LocalStorage
 from holdall_store.storage._memory import MemoryStorage
-from holdall_store.storage._open import open_storage
+from holdall_store.storage._open import open_storage, without_secrets
 
 __all__ = [
     "Buffer",
@@ -18,4 +18,5 @@ __all__ = [
     "check_key",
     "check_prefix",
     "open_storage",
+    "without_secrets",
 ]

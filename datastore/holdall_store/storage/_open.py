@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from holdall_store.errors import InvalidNameError, nearest
 from holdall_store.storage._local import LocalStorage
 from holdall_store.storage._memory import MemoryStorage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from holdall_store.storage._contract import Storage
 
-__all__ = ["open_storage"]
+__all__ = ["open_storage", "without_secrets"]
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://")
 
 
-def open_storage(url: str | os.PathLike[str]) -> Storage:
-    """Open the storage at `url`: a path, or ``file://…``, or ``memory://name``, which is one for each name in a process.
+def open_storage(url: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None) -> Storage:
+    """Open the storage at `url`.
 
-    Nothing is made, and nothing is looked for: a folder that is not there is an empty storage.
+    That is a path, or ``file://…``, or ``memory://name``, which is one for each name in a process, or
+    ``s3://bucket/prefix``, ``gs://…``, ``az://…``; `storage_options` are for buckets and spelled as pandas, polars and
+    fsspec do (``key``, ``secret``, ``endpoint_url``, ``region``, ``profile``, ``anon``). Nothing is made, and nothing is
+    looked for: a folder that is not there is an empty storage.
     """
     text = os.fspath(url)
     match = _SCHEME.match(text)
@@ -32,6 +35,7 @@ def open_storage(url: str | os.PathLike[str]) -> Storage:
             f"{text!r:.80} is no place for a store. Give a path or a URL, such as .holdall or s3://bucket/prefix."
         )
     if match is None or not isinstance(url, str):
+        _refuse_options(storage_options, text)
         return LocalStorage(os.path.expanduser(text))
     scheme = match[1].lower()
     opener = _SCHEMES.get(scheme)
@@ -41,7 +45,36 @@ def open_storage(url: str | os.PathLike[str]) -> Storage:
             f"No storage is known for {scheme}:// URLs; understood are plain paths and {understood}."
             f"{nearest(scheme, _SCHEMES)}"
         )
-    return opener(text)
+    if opener is not _open_object:
+        _refuse_options(storage_options, text)
+        return opener(text)
+    return _open_object(text, storage_options)
+
+
+def without_secrets(storage_options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that may leave the process."""
+    if not storage_options:
+        return {}
+    from holdall_store.storage._object_config import is_secret
+
+    return {
+        name: without_secrets(value) if isinstance(value, dict) else value
+        for name, value in storage_options.items()
+        if not is_secret(name)
+    }
+
+
+def _refuse_options(storage_options: Mapping[str, Any] | None, text: str) -> None:
+    if storage_options:
+        raise InvalidNameError(f"storage_options are for buckets, and mean nothing for {text!r:.200}.")
+
+
+def _open_object(url: str, storage_options: Mapping[str, Any] | None = None) -> Storage:
+    # obstore takes a while to import: only for whom it concerns.
+    from holdall_store.storage._object import ObjectStorage
+    from holdall_store.storage._object_config import make_config
+
+    return ObjectStorage(make_config(url, storage_options))
 
 
 def _open_file(url: str) -> Storage:
@@ -61,5 +94,9 @@ def _open_memory(url: str) -> Storage:
     return _memories.setdefault(name, MemoryStorage(name))  # atomic: no lock that a fork could leave taken
 
 
-_SCHEMES: dict[str, Callable[[str], Storage]] = {"file": _open_file, "memory": _open_memory}
+_SCHEMES: dict[str, Callable[[str], Storage]] = {
+    "file": _open_file,
+    "memory": _open_memory,
+    **dict.fromkeys(("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"), _open_object),
+}
 """Openers by scheme. One that needs a library imports it when it is called."""
