@@ -49,6 +49,11 @@ class Cut:
     after: bool
 
 
+@dataclass(frozen=True)
+class Stall:
+    """No answer and no end of the connection, until the client has enough."""
+
+
 def failure(status: int, code: str, message: str = "said the server") -> Reply:
     """Return an answer that is an error in S3's form."""
     body = (
@@ -63,7 +68,7 @@ class S3Server:
     def __init__(self) -> None:
         self.buckets: dict[str, dict[str, bytes]] = {}
         self.log: list[Request] = []
-        self.fault: Callable[[Request], Reply | Cut | None] = lambda request: None
+        self.fault: Callable[[Request], Reply | Cut | Stall | None] = lambda request: None
         self.ignores_conditions = False
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), _Handler)
@@ -94,12 +99,12 @@ class S3Server:
         self._server.shutdown()
         self._server.server_close()
 
-    def answer(self, request: Request) -> Reply | None:
+    def answer(self, request: Request) -> Reply | Stall | None:
         """Do what is asked and return the answer; ``None`` cuts the connection."""
         with self._lock:
             self.log.append(request)
             fault = self.fault(request)
-            if isinstance(fault, Reply):
+            if isinstance(fault, Reply | Stall):
                 return fault
             if isinstance(fault, Cut) and not fault.after:
                 return None
@@ -184,6 +189,9 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         assert isinstance(self.server, _Server)
         reply = self.server.owner.answer(Request(self.command, bucket, key, query, headers, body))
+        if isinstance(reply, Stall):
+            self.connection.recv(1)
+            reply = None
         if reply is None:
             self.close_connection = True
             return

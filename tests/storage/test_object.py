@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.storage._s3 import Cut, Reply, Request, S3Server, failure
+from tests.storage._s3 import Cut, Reply, Request, S3Server, Stall, failure
 
 import holdall
+from holdall._cli import main
 from holdall_store.errors import (
     AccessDeniedError,
     AlreadyExistsError,
@@ -24,6 +25,7 @@ from holdall_store.errors import (
     ObjectNotFoundError,
     StorageError,
 )
+from holdall_store.format import STORE_KEY
 from holdall_store.storage import Storage, open_storage
 from holdall_store.storage._object import PROBE_NAME, ObjectStorage
 from holdall_store.storage._object_config import make_config
@@ -33,7 +35,7 @@ KEYS = {"key": "an-access-key", "secret": "a-secret-key"}
 REAL = os.environ.get("HOLDALL_TEST_S3_URL")
 _numbers = itertools.count()
 
-Fault = Callable[[Request], Reply | Cut | None]
+Fault = Callable[[Request], Reply | Cut | Stall | None]
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +55,8 @@ def server(running: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(name, os.devnull)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setattr("holdall_store.storage._object.DELAY_MAX", 0.02)  # pauses that nobody has to wait for
+    monkeypatch.setattr("holdall_store.storage._object.DELAY_FIRST", 0.01)
     running.reset()
     return running
 
@@ -75,11 +79,11 @@ def bucket(server: S3Server) -> ObjectStorage:
     return make(server)
 
 
-def times(count: int, fault: Reply | Cut, method: str = "PUT") -> Fault:
+def times(count: int, fault: Reply | Cut | Stall, method: str = "PUT") -> Fault:
     """Return a fault of the first `count` requests of a method."""
     left = [count]
 
-    def strike(request: Request) -> Reply | Cut | None:
+    def strike(request: Request) -> Reply | Cut | Stall | None:
         if request.method != method or not left[0]:
             return None
         left[0] -= 1
@@ -229,6 +233,38 @@ class TestRetries:
             storage.get("a")
         assert caught.value.errno == errno.ECONNREFUSED
 
+    def test_a_server_that_stalls(self, server: S3Server, bucket: ObjectStorage) -> None:
+        """A request that gets no answer is given up after its time, and tried again."""
+        bucket.create("a", [b"x"])
+        server.fault = times(1, Stall(), "GET")
+        assert bytes(make(server, timeout=0.5).get("a")) == b"x"
+
+    @pytest.mark.parametrize(("code", "error"), [("AccessDenied", AccessDeniedError), ("Odd", StorageError)])
+    def test_one_of_many_is_not_deleted(
+        self, server: S3Server, bucket: ObjectStorage, code: str, error: type[Exception]
+    ) -> None:
+        """An answer that is 200 as a whole may say that one key was not deleted: that is an error that names it."""
+        said = f"<Error><Key>some/prefix/b</Key><Code>{code}</Code><Message>no</Message></Error>"
+        server.fault = times(1, Reply(200, f"<DeleteResult>{said}</DeleteResult>".encode()), "POST")
+        with pytest.raises(error, match="some/prefix/b"):
+            bucket.delete(["a", "b"])
+
+    def test_a_deletion_that_is_slowed_down(self, server: S3Server, bucket: ObjectStorage) -> None:
+        """What passes is tried again there, too."""
+        server.buckets["bucket"]["some/prefix/b"] = b""
+        said = "<Error><Key>some/prefix/b</Key><Code>SlowDown</Code><Message>no</Message></Error>"
+        server.fault = times(2, Reply(200, f"<DeleteResult>{said}</DeleteResult>".encode()), "POST")
+        bucket.delete(["a", "b"])
+        assert list(bucket.list()) == []
+
+    def test_a_storm(self, server: S3Server, bucket: ObjectStorage) -> None:
+        """While nine of ten requests fail, everything still arrives, once."""
+        count = itertools.count()
+        server.fault = lambda request: failure(503, "SlowDown") if next(count) % 10 != 9 else None
+        for number in range(3):
+            bucket.create(f"k{number}", [bytes([number])])
+        assert [bytes(bucket.get(f"k{number}")) for number in range(3)] == [b"\0", b"\1", b"\2"]
+
     def test_a_range_of_the_wrong_length(self, server: S3Server, bucket: ObjectStorage) -> None:
         """A server that gives fewer bytes than were asked for is not believed."""
         bucket.create("a", [b"0123456789"])
@@ -278,6 +314,7 @@ class TestServersThatOverwrite:
         ]
         assert make_config("s3://bucket", {"endpoint_url": "https://s3.eu-west-1.amazonaws.com"}).is_native
         assert make_config("gs://bucket").is_native
+        assert not make_config("s3://bucket", {"endpoint_url": "https://storage.googleapis.com"}).is_native
 
 
 class TestRequests:
@@ -402,6 +439,19 @@ class TestFace:
         ):
             assert KEYS["secret"] not in str(shown)
         assert pickle.loads(pickle.dumps(client))._options == {"client_kwargs": options["client_kwargs"]}
+
+    def test_a_project_names_the_bucket(
+        self, server: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """``[tool.holdall] store`` and the command line take a URL, too."""
+        for name, value in (("ENDPOINT_URL", server.url), ("ACCESS_KEY_ID", "k"), ("SECRET_ACCESS_KEY", "s")):
+            monkeypatch.setenv(f"AWS_{name}", value)
+        monkeypatch.chdir(tmp_path)
+        Path("pyproject.toml").write_text("[tool.holdall]\nstore = 's3://bucket/project'\n", encoding="utf-8")
+        holdall.save([1, 2], "churn/list")
+        assert f"project/{STORE_KEY}" in server.buckets["bucket"]
+        assert main(["--store", "s3://bucket/project", "ls"]) == 0
+        assert "churn" in capsys.readouterr().out
 
     def test_a_missing_object_and_no_credentials(self, server: S3Server) -> None:
         """What is not there is not found; who has no credentials is told how to get them."""

@@ -113,6 +113,13 @@ class Storage(ABC):
     def delete(self, keys: Iterable[str]) -> None:
         """Delete `keys`; one that is not there is no error. When this returns they are gone durably."""
 
+    def private(self, key: str) -> bool:  # noqa: ARG002
+        """Tell whether only the caller's own user can have written `key`: it, and every folder that it lies in.
+
+        Where a storage has no owners of objects, ``traits.private`` says all that can be said.
+        """
+        return self.traits.private
+
     @abstractmethod
     def close(self) -> None:
         """Release what is held open. Closing twice is allowed; using the storage afterwards is not."""

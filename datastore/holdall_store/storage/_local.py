@@ -90,6 +90,18 @@ class LocalStorage(Storage):
             private = found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
         return StorageTraits(pack_bytes=self._pack_bytes, mappable=True, private=private)
 
+    def private(self, key: str) -> bool:
+        path = self._root
+        for name in ("", *check_key(key)):
+            path = os.path.join(path, name) if name else path
+            try:
+                found = os.stat(path, follow_symlinks=path == self._root)
+            except OSError:
+                return False
+            if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                return False
+        return True
+
     def create(self, key: str, parts: Iterable[Buffer]) -> int:
         *folders, name = check_key(key)
         with self._errors("create", key):

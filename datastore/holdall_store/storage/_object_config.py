@@ -56,6 +56,11 @@ _PASSED_ON: Final[dict[Kind, frozenset[str]]] = {
     "gs": frozenset({"service_account"}),
     "az": frozenset({"account_name", "client_id", "tenant_id", "use_emulator", "use_azure_cli"}),
 }
+_NATIVE_HOSTS: Final[dict[Kind, tuple[str, ...]]] = {
+    "s3": (".amazonaws.com", ".amazonaws.com.cn"),
+    "gs": (".googleapis.com",),
+    "az": (".windows.net",),
+}
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 
 
@@ -88,10 +93,12 @@ class ObjectConfig:
 
     @property
     def is_native(self) -> bool:
-        """Whether the service is the provider's own, of which it is known what it can do."""
+        """Whether the service is the provider's own, of which it is known what it can do.
+
+        Google's imitation of S3 is not: it has another header for conditions.
+        """
         host = (self.endpoint or "").partition("://")[2].partition("/")[0].partition(":")[0]
-        own = (".amazonaws.com", ".amazonaws.com.cn", ".googleapis.com", ".core.windows.net")
-        return self.endpoint is None or host.endswith(own)
+        return self.endpoint is None or host.endswith(_NATIVE_HOSTS[self.kind])
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "secrets": ()}

@@ -19,6 +19,9 @@ CREDENTIALS_FAILED: Final = "the credentials could not be renewed:"
 _STATUS: Final = re.compile(r"\bstatus(?: code)?:\s*(\d{3})\b")
 _CODE: Final = re.compile(r"<Code>\s*([A-Za-z0-9.]+)\s*</Code>")
 _MESSAGE: Final = re.compile(r"<Message>\s*([^<]{1,300})")
+_DELETION: Final = re.compile(r'DeleteFailed \{\s*path: "(.*?)",\s*code: "(\w+)",\s*message: "(.*?)"')
+"""One key of many in an answer that is 200 as a whole."""
+
 _UNREACHABLE: Final = re.compile(r"dns error|Connection refused|ConnectionRefused|failed to lookup", re.IGNORECASE)
 _QUERY: Final = re.compile(r"\?[^\s\"']*")
 _NETWORK: Final = re.compile(
@@ -79,6 +82,8 @@ def read_answer(error: BaseException) -> Answer:
         code = code or "PermanentRedirect"
     message = message_found[1].strip() if message_found else ""
     unreachable = status is None and _UNREACHABLE.search(text) is not None
+    if deletion := _DELETION.search(text):
+        code, message = deletion[2], f"{deletion[3]} ({deletion[1]})"
     meaning = _meaning(name, status, code, text)
     if not message and not code:
         message = _QUERY.sub("", text.splitlines()[0])[:200] if text and status is not None else _network_text(text)
@@ -88,6 +93,8 @@ def read_answer(error: BaseException) -> Answer:
 def _meaning(name: str, status: int | None, code: str, text: str) -> Meaning:
     if code in ("NoSuchBucket", "ContainerNotFound", "PermanentRedirect"):
         return "refused"
+    if code == "AccessDenied":
+        return "denied"
     if code in _AGAIN_CODES and name not in ("AlreadyExistsError", "PreconditionError"):
         return "again"
     by_name: dict[str, Meaning] = {
@@ -127,11 +134,16 @@ def explain(answer: Answer, action: str, key: str, where: str) -> HoldallError:
         return ObjectNotFoundError(f"There is no object {key!r} in {where}.")
     if answer.meaning == "denied":
         permission = _PERMISSIONS.get(action, "")
-        missing = f"The credentials in use probably lack {permission} for it." if permission and answer.status else ""
+        missing = (
+            f"The credentials in use probably lack {permission} for it."
+            if permission and (answer.status or answer.code)
+            else ""
+        )
         return AccessDeniedError(errno.EACCES, " ".join(filter(None, (head, hint or missing))))
     if answer.meaning == "again":
         number = errno.ECONNREFUSED if answer.unreachable else errno.ETIMEDOUT
-        hint = hint or "It was tried again and again; whether the last try took effect is not known."
+        unknown = "; whether the last try took effect is not known" if action in ("create", "delete") else ""
+        hint = hint or f"It was tried again and again{unknown}."
         return StorageError(number, f"{head} {hint}")
     number = errno.ENOENT if answer.code in ("NoSuchBucket", "ContainerNotFound") else errno.EIO
     return StorageError(number, " ".join(filter(None, (head, hint))))
