@@ -19,7 +19,7 @@ from holdall._defaults import STORE_FOLDER, default_flow, default_user, resolve_
 from holdall._provenance import Provenance
 from holdall._reference import Reference
 from holdall._values import check_tags, clean_text, encode_params, metric_step, metric_value, normal_form, params_dict
-from holdall.store import HoldallError, InvalidNameError, UnsupportedTypeError
+from holdall.store import HoldallError, InvalidNameError, RunStateError, UnsupportedTypeError
 from holdall_store.config import logger
 from holdall_store.format import ExceptionInfo, check_name
 from holdall_store.repository import Point, RunWriter, StoredArtifact
@@ -135,7 +135,7 @@ class ActiveRun:
                 f"What is saved needs a name: run.save(name=…), or a mapping of names to objects; this is a "
                 f"{type(objects).__name__}."
             )
-        every = {**(objects or {}), **named}
+        every = _all_named(objects, named, "save")
         encoded = {check_name(name, "artifact"): encode(value, name=name) for name, value in every.items()}
         if len(encoded) != len(every):
             raise InvalidNameError("Two of the names to save are the same once they are in Unicode's normal form.")
@@ -183,7 +183,7 @@ class ActiveRun:
                 f"A metric needs a name: run.log(name=…), or a mapping of names to numbers; this is a "
                 f"{type(metrics).__name__}."
             )
-        every = {**(metrics or {}), **named}
+        every = _all_named(metrics, named, "log")
         values = {check_name(name, "metric"): metric_value(name, value) for name, value in every.items()}
         if len(values) != len(every):
             raise InvalidNameError("Two of the metrics have the same name once it is in Unicode's normal form.")
@@ -220,6 +220,12 @@ class ActiveRun:
 
     def __contains__(self, name: object) -> bool:
         return normal_form(name.name if isinstance(name, Artifact) else name) in self._writer.view_pending()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise RunStateError(
+            f"Run {self.id} is being recorded by this process, and cannot be sent to another one: begin a run of its own "
+            "there (holdall.run), or return what is to be saved."
+        )
 
     def __repr__(self) -> str:
         state = "ended" if self._writer.ended else "running"
@@ -311,6 +317,13 @@ class RunContext:
 
         return call
 
+    def __getattr__(self, name: str) -> Any:
+        hint = ""
+        if not name.startswith("_") and hasattr(ActiveRun, name):
+            flow = "" if self._flow is None else repr(self._flow)
+            hint = f". The run begins with its block: `with holdall.run({flow}) as run:`, and in it run.{name}"
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}", name=name, obj=self)
+
     def __repr__(self) -> str:
         return f"run({self._flow!r})"
 
@@ -357,6 +370,14 @@ def _end(run: ActiveRun, error: BaseException | None) -> None:
         run.end(error)
     except Exception as second:  # noqa: BLE001 - whatever it is, the first error is the one to be told
         error.add_note(f"holdall could not record this failure of run {run.id}: {second}")
+
+
+def _all_named(objects: Mapping[str, Any] | None, named: Mapping[str, Any], verb: str) -> dict[str, Any]:
+    """Return what a call names in its mapping and by keywords; refuse what it names in both."""
+    for name in named:
+        if name in (objects or ()):
+            raise InvalidNameError(f"{name!r} is named twice in one call of {verb}: in the mapping, and as {name}=….")
+    return {**(objects or {}), **named}
 
 
 def _save_result(run: ActiveRun, result: object) -> None:

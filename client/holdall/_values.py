@@ -34,6 +34,9 @@ PARAM_BYTES_MAX: Final = 4096
 TAG_CHARACTERS_MAX: Final = 256
 """Tags are shown in lists."""
 
+SHOWN_CHARACTERS_MAX: Final = 60
+"""Length of a string in a message."""
+
 _WORDS: Final = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -149,15 +152,29 @@ def normal_form(name: object) -> Any:
 def check_tags(tags: Iterable[object] | None) -> list[str]:
     """Return tags as they are kept: each once, in Unicode's normal form C."""
     if isinstance(tags, str):
-        raise InvalidNameError(f"tags are a list of strings; write tags=[{tags!r:.80}].")
+        raise InvalidNameError(f"tags are a list of strings; write tags=[{_shown(tags)}].")
+    if isinstance(tags, Mapping):
+        pairs = ", ".join(repr(f"{key}={value}") for key, value in list(tags.items())[:3])
+        raise InvalidNameError(
+            f"tags are a list of strings, not a {type(tags).__name__}; write tags=[{pairs}], or give it as params."
+        )
+    if tags is not None and not isinstance(tags, Iterable):
+        raise InvalidNameError(f"tags are a list of strings, such as tags=['nightly'], not {_shown(tags)}.")
     checked: list[str] = []
     for tag in tags or ():
         if not isinstance(tag, str) or not tag.strip() or len(tag) > TAG_CHARACTERS_MAX or not tag.isprintable():
             raise InvalidNameError(
-                f"{tag!r:.80} is no tag: tags are printable strings of up to {TAG_CHARACTERS_MAX} characters."
+                f"{_shown(tag)} is no tag: tags are printable strings of up to {TAG_CHARACTERS_MAX} characters."
             )
         checked.append(normal_form(tag))
     return list(dict.fromkeys(checked))
+
+
+def _shown(value: object) -> str:
+    """Return a value for a message, cut visibly: a string keeps its quotes."""
+    if isinstance(value, str) and len(value) > SHOWN_CHARACTERS_MAX:
+        value = value[: SHOWN_CHARACTERS_MAX - 3] + "…"
+    return f"{value!r:.80}"
 
 
 def clean_text(text: str) -> str:

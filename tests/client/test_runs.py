@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import errno
+import pickle
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,6 +68,51 @@ def test_failure() -> None:
     assert (found["small"].load(), found["large"].load().sum(), found.metrics["auc"]) == (1, 49995000, 0.5)
     with pytest.raises(holdall.RunNotFoundError, match=f"{run.id}, is failed.*latest_run"):
         _ = holdall.Flow("churn").latest_successful_run
+
+
+def test_one_name_twice_in_a_call_is_refused() -> None:
+    """What one call names both in its mapping and by keyword is refused: one of the two would be lost."""
+    with holdall.run("churn") as run:
+        with pytest.raises(holdall.InvalidNameError, match="'a' is named twice"):
+            run.save({"a": 1}, a=2)
+        with pytest.raises(holdall.InvalidNameError, match="'loss' is named twice"):
+            run.log({"loss": 1}, loss=2)
+        assert "a" not in run
+
+
+@pytest.mark.parametrize(
+    ("tags", "error"),
+    [
+        (5, r"list of strings, such as .*, not 5"),
+        ({"env": "eu"}, r"not a dict; write tags=\['env=eu'\], or give it as params"),
+        ("nightly", r"write tags=\['nightly'\]"),
+        (["x" * 300], r"'x{57}…' is no tag"),
+    ],
+)
+def test_tags_that_are_no_list_of_strings(tags: Any, error: str) -> None:
+    """Tags of another shape are refused with the way to write them."""
+    with pytest.raises(holdall.InvalidNameError, match=error):
+        holdall.run("churn", tags=tags)
+
+
+def test_active_run_stays_in_its_process() -> None:
+    """A run that is being recorded is not pickled: the error says what to do in the other process."""
+    with holdall.run("churn") as run:
+        for send in (run, run.save):
+            with pytest.raises(holdall.RunStateError, match="begin a run of its own there"):
+                pickle.dumps(send)
+        with pytest.raises(holdall.UnsupportedTypeError, match=r"x\['runs'\]\[0\].*begin a run of its own there"):
+            run.save(x={"runs": [run]})
+
+
+def test_run_without_its_block() -> None:
+    """What belongs to the run, asked of what begins it, is answered with the block; any other name as usual."""
+    context: Any = holdall.run("churn")
+    for name in ("save", "save_file", "save_dir", "log", "flush", "end", "id", "params"):
+        with pytest.raises(AttributeError, match=rf"`with holdall.run\('churn'\) as run:`, and in it run\.{name}$"):
+            getattr(context, name)
+    with pytest.raises(AttributeError, match=r"^'RunContext' object has no attribute 'sve'$"):
+        _ = context.sve
 
 
 class BrokenError(Exception):

@@ -70,6 +70,48 @@ def test_slot_that_is_empty_stays_empty() -> None:
     assert not hasattr(back, "y")
 
 
+def define(monkeypatch: pytest.MonkeyPatch, body: str) -> Any:
+    """Return the class ``Settings`` of a module of one's own, as that module says today."""
+    module = types.ModuleType("own_settings")
+    monkeypatch.setitem(sys.modules, "own_settings", module)
+    lines = "".join(f"    {line}\n" for line in body.split("; "))
+    exec(f"from dataclasses import dataclass, field\n@dataclass\nclass Settings:\n{lines}", vars(module))
+    return module.Settings
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (
+            "rate: float; depth: int",
+            r"own_settings:Settings have changed .*gone is 'lr'; new is 'rate'.*code of that time",
+        ),
+        ("rate: float = 0.1; depth: int = 3", r"gone is 'lr'; new is 'rate'"),
+        ("depth: int", r"gone is 'lr'\."),
+        ("lr: float; depth: int; seed: int", r"new is 'seed', which has no default"),
+    ],
+)
+def test_fields_that_changed_are_named(monkeypatch: pytest.MonkeyPatch, body: str, error: str) -> None:
+    """An object is not loaded into a class that lost one of its fields, or that needs one that it does not have."""
+    node = encode(define(monkeypatch, "lr: float; depth: int")(0.5, 2)).node
+    define(monkeypatch, body)
+    with pytest.raises(FormatError, match=error):
+        decode_untrusted(node)
+
+
+def test_new_fields_have_their_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A field that the class was given since, with a default, has it; a factory of one's own takes trust."""
+    node = encode(define(monkeypatch, "lr: float")(0.5)).node
+    new = "lr: float; seed: int = 7; tags: list = field(default_factory=list); cache: int = field(init=False)"
+    define(monkeypatch, new)
+    assert vars(decode_untrusted(node)) == {"lr": 0.5, "seed": 7, "tags": []}
+
+    define(monkeypatch, "lr: float; sizes: list = field(default_factory=lambda: [64, 32])")
+    with pytest.raises(UnsafeLoadError, match=r"new field 'sizes'.*trust=True"):
+        decode_untrusted(node)
+    assert decode(node, no_buffers, trust=True).sizes == [64, 32]
+
+
 def test_enum_members_are_the_same_objects() -> None:
     """A member, by any of its names, and a combination of flags, are singletons."""
     assert roundtrip_safely(Color.CRIMSON) is Color.RED
@@ -127,10 +169,13 @@ def test_class_of_a_module_that_is_not_loaded_takes_trust(monkeypatch: pytest.Mo
 
 
 def test_missing_module_of_a_class_is_named() -> None:
-    """With trust, a module that is not there is what is missing."""
+    """With trust, a module that is not there is what is missing; only of a known library it is how to install it."""
     node = {"$": "dataclass", "class": "no_such_package.sub:Late", "state": {}}
-    with pytest.raises(MissingDependencyError, match="no_such_package"):
+    with pytest.raises(MissingDependencyError, match=r"no_such_package.*PYTHONPATH") as caught:
         decode(node, no_buffers, trust=True)
+    assert "pip install" not in str(caught.value)
+    with pytest.raises(MissingDependencyError, match=r"pip install no_such_package==1\.2"):
+        decode(node, no_buffers, trust=True, libraries={"no_such_package": "1.2"})
 
 
 @pytest.mark.parametrize(
@@ -140,7 +185,12 @@ def test_missing_module_of_a_class_is_named() -> None:
         ({"$": "dataclass", "class": f"{MODULE}:Reduced", "state": {"x": 1}}, "no longer the kind of class"),
         ({"$": "dataclass", "class": f"{MODULE}:Confg", "state": {}}, "Did you mean 'Config'"),
         ({"$": "dataclass", "class": f"{MODULE}:CALLS", "state": {}}, "is no class"),
-        ({"$": "dataclass", "class": f"{MODULE}:Point", "state": {"z": 1}}, "no place for 'z'"),
+        ({"$": "dataclass", "class": f"{MODULE}:Point", "state": {"z": 1}}, "gone is 'z'; new is 'x', 'y'"),
+        (
+            {"$": "dataclass", "class": f"{MODULE}:Point", "state": {"z": 1}, "fields": ["x", "y"]},
+            "no place for 'z'",
+        ),
+        ({"$": "dataclass", "class": f"{MODULE}:Point", "state": {}, "fields": "xy"}, "not a list of names"),
         ({"$": "dataclass", "class": f"{MODULE}:Point", "state": {"a b": 1}}, "attributes"),
         ({"$": "dataclass", "class": "os.system", "state": {}}, "names no class"),
         ({"$": "dataclass", "class": "builtins:exec", "state": {}}, "is no class"),

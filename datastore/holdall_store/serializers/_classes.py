@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from holdall_store.errors import FormatError, UnsafeLoadError, nearest
 from holdall_store.serializers._containers import sequence
-from holdall_store.serializers._libraries import missing, root_of
+from holdall_store.serializers._fields import added_fields, field_names
+from holdall_store.serializers._libraries import unimportable
 from holdall_store.serializers._nodes import malformed, member, text
 from holdall_store.serializers._tree import BuiltinSerializer, ContainerSerializer, TreeDecoder
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from holdall_store.serializers._protocol import Encoder, Node
 
 __all__ = ["OF_CLASSES", "SERIALIZERS", "class_name", "resolve_class"]
@@ -40,8 +43,11 @@ def class_name(kind: type) -> str | None:
     return f"{kind.__module__}:{kind.__qualname__}"
 
 
-def resolve_class(name: str, *, trust: bool) -> type:
-    """Return the class that a node names; importing its module would run it, so that takes trust."""
+def resolve_class(name: str, *, trust: bool, libraries: Mapping[str, str]) -> type:
+    """Return the class that a node names; importing its module would run it, so that takes trust.
+
+    `libraries` are those that the object was saved with, for messages.
+    """
     module_name, _, qualname = name.partition(":")
     if not all(part.isidentifier() for part in (*module_name.split("."), *qualname.split("."))):
         raise FormatError(f"{name[:120]!r} names no class")
@@ -52,7 +58,7 @@ def resolve_class(name: str, *, trust: bool) -> type:
                 f"this object needs {name}, and importing a module runs it: import {module_name} first, "
                 "or say that you trust the store: load(..., trust=True)"
             )
-        module = _import(module_name)
+        module = _import(module_name, libraries)
     found = _walk(module, qualname)
     if found is None:
         known = [key for key, value in vars(module).items() if isinstance(value, type)]
@@ -65,11 +71,11 @@ def resolve_class(name: str, *, trust: bool) -> type:
     return found
 
 
-def _import(module_name: str) -> types.ModuleType:
+def _import(module_name: str, libraries: Mapping[str, str]) -> types.ModuleType:
     try:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        raise missing(root_of(error.name) or module_name) from error
+        raise unimportable(error.name or module_name, libraries) from error
     except Exception as error:
         raise FormatError(f"importing {module_name}, which this object needs, failed: {error!r}") from error
 
@@ -237,20 +243,27 @@ class _Dataclass(_ClassSerializer):
                 state[name] = slot.__get__(obj)
             except AttributeError:  # a slot that holds nothing
                 continue
-        return {**_named(obj), "state": {name: encoder.node(value, f".{name}") for name, value in state.items()}}
+        stored = {name: encoder.node(value, f".{name}") for name, value in state.items()}
+        return {**_named(obj), "state": stored, **field_names(obj, stored)}
 
     def read(self, node: dict[str, Node], decoder: TreeDecoder) -> Any:
         kind = self.resolve(node, decoder)
+        state, added = read_state(node), added_fields(kind, node, decoder)
         slots = _slots(kind)
         obj = object.__new__(kind)
         attributes = getattr(obj, "__dict__", None)
-        for name, value in read_state(node).items():
+        for name, value in state.items():
             if name in slots:
                 slots[name].__set__(obj, decoder.node(value))
             elif attributes is not None:
                 attributes[name] = decoder.node(value)
             else:
                 raise FormatError(f"{text(node, 'class')} has no place for {name!r} any more.{nearest(name, slots)}")
+        for name, value in added.items():
+            if name in slots:
+                slots[name].__set__(obj, value)
+            elif attributes is not None:
+                attributes[name] = value
         return obj
 
 

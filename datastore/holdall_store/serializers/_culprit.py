@@ -8,7 +8,7 @@ import itertools
 import types
 from typing import TYPE_CHECKING, Any
 
-from holdall_store.errors import UnsupportedTypeError
+from holdall_store.errors import RunStateError, UnsupportedTypeError
 from holdall_store.serializers._containers import key_step
 from holdall_store.serializers._tree import describe
 
@@ -99,7 +99,8 @@ def _descend(
 ) -> UnsupportedTypeError:
     """Follow the parts that fail by themselves down to one with no such part."""
     above: dict[int, object] = {}
-    while refused(obj) is None:
+    # A run that is being recorded says itself why it stays here: what it is made of is nobody's concern.
+    while refused(obj) is None and not (isinstance(error, RunStateError) and "__reduce__" in vars(type(obj))):
         above[id(obj)] = obj
         for step, part in _parts(obj):
             if id(part) in above or type(part) in _NEVER:

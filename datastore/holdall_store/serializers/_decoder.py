@@ -128,8 +128,12 @@ class _TreeDecoder(TreeDecoder):
         if absent:
             self._fetched.update(zip(absent, self._fetch(absent), strict=True))
 
+    @property
+    def trusted(self) -> bool:
+        return self._trust
+
     def resolve(self, name: str) -> type:
-        return resolve_class(name, trust=self._trust)
+        return resolve_class(name, trust=self._trust, libraries=self._libraries)
 
     def node(self, node: Node) -> Any:
         self._size += 1

@@ -8,7 +8,7 @@ import sys
 import types
 from typing import TYPE_CHECKING
 
-from holdall_store.errors import HoldallError, UnsupportedTypeError
+from holdall_store.errors import HoldallError, RunStateError, UnsupportedTypeError
 from holdall_store.serializers._builtin import find_candidates
 from holdall_store.serializers._containers import encode_dict, encode_list
 from holdall_store.serializers._culprit import culprit, refused, unsupported
@@ -193,7 +193,9 @@ class _TreeEncoder(Encoder):
 
         try:
             pickled = _pickle.dump([obj for _, obj in self.opaque], external if self._seen else None)
-        except (_Entangled, HoldallError, MemoryError):
+        except (_Entangled, HoldallError, MemoryError) as error:
+            if isinstance(error, RunStateError):  # a run that is being recorded is among the objects
+                raise culprit(self.opaque, error, _pickle.attempt) from error
             raise
         except Exception as error:
             raise culprit(self.opaque, error, _pickle.attempt) from error

@@ -12,7 +12,16 @@ from holdall_store.errors import MissingDependencyError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["add_version", "differences", "distribution", "install_command", "installed_version", "missing", "root_of"]
+__all__ = [
+    "add_version",
+    "differences",
+    "distribution",
+    "install_command",
+    "installed_version",
+    "missing",
+    "root_of",
+    "unimportable",
+]
 
 _DISTRIBUTIONS = {
     "Crypto": "pycryptodome",
@@ -94,4 +103,19 @@ def missing(library: str, version: str | None = None) -> MissingDependencyError:
     saved = f"was saved with {distribution(library)} {version}" if version else f"needs {distribution(library)}"
     return MissingDependencyError(
         f"this object {saved}, which is not installed here: {install_command(library, version)}", name=library
+    )
+
+
+def unimportable(module: str, libraries: Mapping[str, str]) -> MissingDependencyError:
+    """Return the error for a module that is not found; only of what is known as a library it says how to install it.
+
+    `libraries` are those that the object was saved with. Another's package may have the name of a module of one's own.
+    """
+    root = root_of(module)
+    if root in libraries or root in _DISTRIBUTIONS:
+        return missing(root, libraries.get(root))
+    return MissingDependencyError(
+        f"this object needs the module {module!r:.200}, which cannot be imported here: put the code that defines it on "
+        "the path (PYTHONPATH)",
+        name=module,
     )

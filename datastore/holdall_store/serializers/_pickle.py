@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
-from holdall_store.errors import FormatError, HoldallError, MissingDependencyError
+from holdall_store.errors import FormatError, HoldallError
 from holdall_store.serializers._culprit import refused
-from holdall_store.serializers._libraries import differences, install_command, installed_version, missing, root_of
+from holdall_store.serializers._libraries import differences, installed_version, missing, root_of, unimportable
 from holdall_store.serializers._nodes import INLINE_BYTES
 
 if TYPE_CHECKING:
@@ -162,11 +162,7 @@ def _explain(error: Exception, libraries: Mapping[str, str]) -> HoldallError:
     if root and root in libraries and installed_version(root) is None:
         return missing(root, libraries[root])
     if root and root not in sys.modules and importlib.util.find_spec(root) is None:
-        return MissingDependencyError(
-            f"this object needs the module {module!r}, which cannot be imported here: put its code on the path "
-            f"(PYTHONPATH), or install it if it is a library: {install_command(root)}",
-            name=module,
-        )
+        return unimportable(str(module), libraries)
     message = f"this object cannot be unpickled here: {type(error).__name__}: {str(error)[:300]}"
     other = differences(libraries)
     if not other:

@@ -16,6 +16,11 @@ MAX_DEPTH = 64
 class TreeDecoder(Decoder):
     """A decoder that also finds classes, and bounds the work of hashing."""
 
+    @property
+    @abstractmethod
+    def trusted(self) -> bool:
+        """Whether the reader allows code to run."""
+
     @abstractmethod
     def hashable(self, node: Node) -> Any:
         """Decode a key of a dict or an element of a set: it must be hashable, and not take forever to hash."""
