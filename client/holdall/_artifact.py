@@ -13,6 +13,7 @@ from holdall._client import Client
 from holdall._reference import Reference
 from holdall._text import size_text
 from holdall.store import HoldallError, UnsupportedTypeError
+from holdall_store.format import run_prefix
 from holdall_store.repository import StoredArtifact, parse_time
 
 __all__ = ["Artifact"]
@@ -117,7 +118,9 @@ class Artifact:
             return self.path()
         allowed = self._client.trust if trust is None else trust
         try:
-            return self._client.repository.load(self._stored, columns=columns, trust=allowed, verify=verify)
+            return self._client.repository.load(
+                self._stored, columns=columns, trust=allowed, verify=verify, log=run_prefix(*self._place)
+            )
         except HoldallError as error:
             raise self._named(error) from error.__cause__
 
@@ -130,7 +133,9 @@ class Artifact:
     def __getitem__(self, key: str | int) -> Any:
         """Load one part of a saved dict or list, and nothing else of it: ``run["weights"]["layer1"]``."""
         try:
-            return self._client.repository.load(self._stored, key=key, trust=self._client.trust)
+            return self._client.repository.load(
+                self._stored, key=key, trust=self._client.trust, log=run_prefix(*self._place)
+            )
         except HoldallError as error:
             raise self._named(error) from error.__cause__
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from holdall_store.errors import FormatError
+from holdall_store.errors import FormatError, HoldallError, StorageError
 from holdall_store.repository import Repository, StoredArtifact
 from holdall_store.serializers.files import DIRECTORY_TAG, extract_directory, extract_file, parse_directory, parse_file
 
@@ -77,16 +77,33 @@ def cached_copy(repository: Repository, artifact: StoredArtifact, name: str) -> 
     node = repository.node(artifact)
     original = node.get("name") if isinstance(node, dict) else None
     leaf = original if isinstance(original, str) and original not in ("", ".", "..") and "/" not in original else name
-    root = repository.settings.cache_folder() / "files"
-    folder = root / artifact.record.digest
-    target, mark = folder / leaf, folder / COMPLETE_MARK
-    if mark.exists() and mark.read_text() == _fingerprint(target):
-        os.utime(mark)
-        return target
-    if not all(c in "0123456789abcdef" for c in artifact.record.digest) or not artifact.record.digest:
+    digest = artifact.record.digest
+    if not digest or not set(digest) <= set("0123456789abcdef"):
         raise FormatError("The artifact's digest is no hash.")
-    root.mkdir(parents=True, exist_ok=True)
-    work = root / f".tmp-{os.getpid()}-{threading.get_ident()}-{artifact.record.digest[:16]}"
+    root = repository.settings.cache_folder() / "files"
+    folder = root / digest
+    target, mark = folder / leaf, folder / COMPLETE_MARK
+    try:
+        if mark.exists() and mark.read_text() == _fingerprint(target):
+            os.utime(mark)
+            return target
+        _make_copy(repository, artifact, folder, leaf)
+    except OSError as error:
+        if isinstance(error, HoldallError):
+            raise
+        raise StorageError(
+            error.errno,
+            f"The cache folder {root} cannot be used ({error.strerror}). Set HOLDALL_HOME to a folder that can, or say "
+            "where the copy is to be made: path(to=...).",
+        ) from error
+    _evict(root, repository.settings.cache_bytes, keep=folder)
+    return target
+
+
+def _make_copy(repository: Repository, artifact: StoredArtifact, folder: Path, leaf: str) -> None:
+    """Make a copy beside `folder`, whole, and give it that name."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    work = folder.parent / f".tmp-{os.getpid()}-{threading.get_ident()}-{folder.name[:16]}"
     _remove(work)
     work.mkdir()
     try:
@@ -97,12 +114,10 @@ def cached_copy(repository: Repository, artifact: StoredArtifact, name: str) -> 
         try:
             os.rename(work, folder)
         except OSError:
-            if not mark.exists():  # otherwise another process was faster, with the same bytes
+            if not (folder / COMPLETE_MARK).exists():  # otherwise another process was faster, with the same bytes
                 raise
     finally:
         _remove(work)
-    _evict(root, repository.settings.cache_bytes, keep=folder)
-    return target
 
 
 def _reader(repository: Repository, artifact: StoredArtifact) -> Callable[[int, int, int], memoryview]:

@@ -9,7 +9,7 @@ from typing import Any
 from holdall._client import Client
 from holdall._run import Run
 from holdall._values import check_tags, normal_form
-from holdall.store import ArtifactNotFoundError, InvalidNameError, RunNotFoundError, nearest
+from holdall.store import ArtifactNotFoundError, HoldallError, InvalidNameError, RunNotFoundError, nearest
 from holdall_store.repository import RunView
 
 __all__ = ["Flow"]
@@ -101,14 +101,18 @@ class Flow:
         )
 
     def runs(self, *tags: str, limit: int | None = None) -> Iterator[Run]:
-        """Yield the runs, newest first: those that carry all of `tags`, and at most `limit`. Nothing is read ahead."""
+        """Yield the runs, newest first: those that carry all of `tags`, and at most `limit`. Nothing is read ahead.
+
+        A run whose records are damaged is left out, with a `UserWarning` that says so; to ask for it by its id, or for
+        the newest one where that is it, raises `IntegrityError`.
+        """
         if not all(isinstance(tag, str) for tag in tags):
             raise InvalidNameError("Tags are given one by one: flow.runs('nightly', 'eu').")
         wanted = frozenset(check_tags(tags))
         count = 0
         if limit is not None and limit <= 0:
             return
-        for view in self._views():
+        for view in self._views(skip_damaged=True):
             if wanted <= set(view.tags):
                 yield Run._of(self._client, view)
                 count += 1
@@ -165,16 +169,23 @@ class Flow:
     def _ipython_key_completions_(self) -> list[str]:
         return [run.id for run in self.runs(limit=50)]
 
-    def _views(self) -> Iterator[RunView]:
+    def _views(self, *, skip_damaged: bool = False) -> Iterator[RunView]:
         catalog = self._client.repository.catalog
+        on_damage = _warn if skip_damaged else None
         if len(self._homes) == 1:
-            return catalog.newest(self._homes[0], self._name)
-        streams = [catalog.newest(space, self._name) for space in self._homes]
+            return catalog.newest(self._homes[0], self._name, on_damage)
+        streams = [catalog.newest(space, self._name, on_damage) for space in self._homes]
         return heapq.merge(*streams, key=lambda view: view.run, reverse=True)
 
     def _where(self) -> str:
         spaces = ", ".join(map(repr, self._homes[:3])) + (", …" if len(self._homes) > 3 else "")
         return f"namespace {spaces} ({self._client.url})"
+
+
+def _warn(error: HoldallError) -> None:
+    import warnings
+
+    warnings.warn(f"Left out: {error}", stacklevel=4)
 
 
 def _few(ids: Iterator[str]) -> list[str]:

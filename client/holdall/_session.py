@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import itertools
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from holdall._artifact import Artifact
 from holdall._client import Client, check_references
@@ -18,6 +19,9 @@ from holdall_store.config import logger
 from holdall_store.format import check_name, run_prefix, slot_key
 
 __all__ = ["alias", "load", "load_many", "log", "run", "save", "save_dir", "save_file"]
+
+NEWER_RUNS_MAX: Final = 20
+"""Runs that are looked through for a name; who is further behind begins anew without looking."""
 
 # One run a process for each place that was saved to: (process, store, namespace, flow).
 _implicit: dict[tuple[int, object, str | None, str], ActiveRun] = {}
@@ -185,16 +189,21 @@ def _save(name: str, client: Client | None, save_to: Callable[[ActiveRun, str], 
     chosen = client or Client()
     if parsed.namespace is not None:
         chosen = chosen.in_namespace(parsed.namespace)
-    return save_to(_implicit_run(chosen, parsed.flow or default_flow()), parsed.artifact)
+    return save_to(_implicit_run(chosen, parsed.flow or default_flow(), parsed.artifact), parsed.artifact)
 
 
-def _implicit_run(client: Client, flow: str) -> ActiveRun:
-    """Return this process's run of single saves for a place; the first save begins it."""
+def _implicit_run(client: Client, flow: str, artifact: str | None = None) -> ActiveRun:
+    """Return this process's run of single saves for a place, to save `artifact` to; the first save begins it.
+
+    What is saved last is what is loaded: where somebody has saved the same name in a newer run since, a new one begins.
+    """
     where = client.url if client._storage is None else client._storage
     place = (os.getpid(), where, client.namespace, check_name(flow, "flow"))
     with _lock:
         known = _implicit.get(place)
-        if known is None or not _goes_on(known):
+        if known is None or not _goes_on(known) or (artifact and _hides(known, artifact)):
+            if known is not None:
+                _end_quietly(known)
             if not _implicit:
                 atexit.register(_end_implicit)
             _implicit[place] = known = ActiveRun(client, flow, single_saves=True)
@@ -210,6 +219,25 @@ def _goes_on(active: ActiveRun) -> bool:
     return not writer.recorded or not storage.traits.mappable or _is_there(active)
 
 
+def _hides(active: ActiveRun, artifact: str) -> bool:
+    """Tell whether a newer run holds `artifact`, so that nobody would find what is saved to `active` under that name."""
+    catalog = active._client.repository.catalog
+    if next(catalog.run_ids(active.namespace, active.flow), active.id) <= active.id:
+        return False
+    newer = catalog.newest(active.namespace, active.flow, _pass_over)
+    for view in itertools.islice(newer, NEWER_RUNS_MAX):
+        if view.run <= active.id:
+            return False
+        if artifact in view.artifacts:
+            return True
+    return True
+
+
+def _pass_over(error: HoldallError) -> None:
+    """Leave a damaged run out: to save something must not depend on what others have broken."""
+    logger().info("Passed over: %s", error)
+
+
 def _is_there(active: ActiveRun) -> bool:
     try:
         active._client.repository.storage.head(slot_key(run_prefix(active.namespace, active.flow, active.id), 0))
@@ -221,10 +249,14 @@ def _is_there(active: ActiveRun) -> bool:
 def _end_implicit() -> None:
     """End the implicit runs of this process; what was saved is durable already, so nothing here may fail the exit."""
     for place, active in list(_implicit.items()):
-        if place[0] == os.getpid() and active._writer.recorded:
-            try:
-                # A store that was removed meanwhile, as tests do, must not come into being again.
-                if _is_there(active):
-                    active.end()
-            except (HoldallError, OSError) as error:
-                logger().info("The end of run %s was not recorded: %s", active.id, error)
+        if place[0] == os.getpid():
+            _end_quietly(active)
+
+
+def _end_quietly(active: ActiveRun) -> None:
+    try:
+        # A store that was removed meanwhile, as tests do, must not come into being again.
+        if active._writer.recorded and not active._writer.ended and _is_there(active):
+            active.end()
+    except (HoldallError, OSError) as error:
+        logger().info("The end of run %s was not recorded: %s", active.id, error)

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import given, settings
 from tests.fuzz._forge import FLOW, RUN, artifact, large, pack_of, record, store, zeros
 
@@ -73,6 +74,7 @@ WHOLE = record(
 PATHS = paths(WHOLE)
 
 
+@pytest.mark.filterwarnings("ignore:Left out")
 @given(st.data())
 @settings(max_examples=250)
 def test_a_record_with_anything_anywhere(data: st.DataObject) -> None:

@@ -28,6 +28,7 @@ from holdall_store.format._keys import (
     segment_run_id,
     slot_key,
     slot_number,
+    slot_numbers,
 )
 from holdall_store.format._names import check_name, check_namespace, escape_name, unescape_name
 from holdall_store.format._pack import (
@@ -110,6 +111,7 @@ __all__ = [
     "segment_run_id",
     "slot_key",
     "slot_number",
+    "slot_numbers",
     "unescape_name",
     "unseal",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Iterable
 
 from holdall_store.errors import FormatError, InvalidNameError
 from holdall_store.format._names import escape_name
@@ -24,6 +25,7 @@ __all__ = [
     "segment_run_id",
     "slot_key",
     "slot_number",
+    "slot_numbers",
 ]
 
 STORE_KEY = "holdall.json"
@@ -100,6 +102,15 @@ def slot_number(key: str) -> int:
     if not _SLOT.fullmatch(name):
         raise FormatError(f"{key!r:.200} is no slot of a log.")
     return int(name)
+
+
+def slot_numbers(prefix: str, keys: Iterable[str]) -> list[int]:
+    """Return the numbers of the slots of the log at `prefix` among `keys`.
+
+    What else lies there is nobody's record: logs of tasks deeper down, or a file that a synchronizing program left.
+    """
+    names = (key[len(prefix) :] for key in keys if key.startswith(prefix))
+    return [int(name) for name in names if _SLOT.fullmatch(name)]
 
 
 def pack_key(name: str) -> str:

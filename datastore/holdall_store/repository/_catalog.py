@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from holdall_store.errors import FormatError, IntegrityError, RunNotFoundError
@@ -15,7 +15,7 @@ from holdall_store.format import (
     run_prefix,
     run_segment,
     segment_run_id,
-    slot_number,
+    slot_numbers,
     unescape_name,
 )
 from holdall_store.repository._log import Log
@@ -60,23 +60,35 @@ class Catalog:
             except FormatError:
                 continue
 
-    def newest(self, namespace: str, flow: str) -> Iterator[RunView]:
-        """Yield the runs of a flow, newest first: the first one costs one listing and one read."""
+    def newest(
+        self, namespace: str, flow: str, on_damage: Callable[[IntegrityError | FormatError], None] | None = None
+    ) -> Iterator[RunView]:
+        """Yield the runs of a flow, newest first: the first one costs one listing and one read.
+
+        A run that cannot be read raises, unless `on_damage` takes the error: then it is left out.
+        """
         listing = self._storage.list(flow_prefix(namespace, flow))
         for segment, infos in itertools.groupby(listing, key=lambda info: info.key.split("/")[3]):
             try:
                 run_id = segment_run_id(segment)
             except FormatError:
                 continue
-            # A slot has one name after the run's; the logs of tasks lie deeper.
-            slots = [slot_number(info.key) for info in infos if info.key.count("/") == 4]
-            if slots:
-                yield self._read(namespace, flow, run_id, slots)
+            slots = slot_numbers(run_prefix(namespace, flow, run_id), (info.key for info in infos))
+            if not slots:
+                continue
+            try:
+                view = self._read(namespace, flow, run_id, slots)
+            except (IntegrityError, FormatError) as error:
+                if on_damage is None:
+                    raise
+                on_damage(error)
+            else:
+                yield view
 
     def run(self, namespace: str, flow: str, run_id: str) -> RunView:
         """Return what is known of a run; `RunNotFoundError` where it has no record."""
         log = self._log(namespace, flow, run_id)
-        slots = [slot_number(info.key) for info in self._storage.list(log.prefix) if info.key.count("/") == 4]
+        slots = slot_numbers(log.prefix, (info.key for info in self._storage.list(log.prefix)))
         if not slots:
             raise RunNotFoundError(
                 f"There is no run {run_id} of {flow} in namespace {namespace} ({self._storage.url})."
@@ -89,9 +101,19 @@ class Catalog:
         return merge_records(log.read_all(), log.prefix)
 
     def _read(self, namespace: str, flow: str, run_id: str, slots: list[int]) -> RunView:
+        try:
+            return self._read_log(namespace, flow, run_id, slots)
+        except (IntegrityError, FormatError) as error:
+            raise type(error)(
+                f"Run {run_id} of flow {flow!r} in namespace {namespace!r} ({self._storage.url}) cannot be read: {error} "
+                f"Other runs are not touched by it: name one, as in '{flow}@<run>', or restore the file."
+            ) from None
+
+    def _read_log(self, namespace: str, flow: str, run_id: str, slots: list[int]) -> RunView:
         log = self._log(namespace, flow, run_id)
-        if slots != list(range(len(slots))):
-            raise IntegrityError(f"The log {log.prefix} lacks a slot: it has {len(slots)} up to number {slots[-1]}.")
+        missing = sorted(set(range(slots[-1])) - set(slots))
+        if missing:
+            raise IntegrityError(f"its record {log.prefix}{missing[0]:08d} is missing, though a later one is there.")
         last = log.read(slots[-1])
         if last.complete and last.event == "end":
             view = merge_records([last], log.prefix, first=slots[-1])

@@ -17,7 +17,7 @@ from holdall_store.errors import (
     StoreNotFoundError,
     UnsafeLoadError,
 )
-from holdall_store.format import FORMAT_VERSION, STORE_KEY, StoreRecord, make_run_id, seal, unseal
+from holdall_store.format import FORMAT_VERSION, STORE_KEY, StoreRecord, make_run_id, pack_key, seal, unseal
 from holdall_store.repository._artifacts import StoredArtifact, load_node
 from holdall_store.repository._catalog import Catalog
 from holdall_store.repository._clock import Clock, SystemClock
@@ -172,18 +172,20 @@ class Repository:
         verify: bool = True,
         columns: Sequence[str] | None = None,
         key: str | int | None = None,
+        log: str = "",
     ) -> Any:
         """Return the object that was saved, or its part under `key` where it is a dict or a list.
 
-        `trust` allows (or forbids) the running of stored code for this call; ``None`` leaves it to `trusted`. With
+        `trust` allows (or forbids) the running of stored code for this call. ``None`` leaves it to `trusted`, and to
+        whether nobody else can have written the packs or the log of the run, whose prefix is `log`. With
         `columns`, only those columns of a table are read. Raises `UnsafeLoadError` before a byte is fetched.
         """
         record, packs = artifact
-        allowed = self.trusted if trust is None else trust
+        allowed = self._may_run(artifact, log) if trust is None else trust
         if record.runs_code and not allowed and key is None:
             raise UnsafeLoadError(
                 f"This {record.type} was saved with pickle, and loading it can run any code that its writer chose. "
-                f"The store {self.url} is not yours alone. If you trust whoever writes there: load(..., trust=True), or "
+                f"Others may have written it: the store {self.url}, or a folder or file in it, is not yours alone. If you trust whoever writes there: load(..., trust=True), or "
                 "HOLDALL_TRUST=1."
             )
 
@@ -208,6 +210,14 @@ class Repository:
             for check in pending or ():
                 check.wait()  # its failure is the cause of any other
         return loaded
+
+    def _may_run(self, artifact: StoredArtifact, log: str) -> bool:
+        # Whatever the record says of itself: it may lie about needing trust.
+        if self.settings.trust or not self.trusted:
+            return self.trusted
+        records = [info.key for info in self.storage.list(log)] if log else []
+        packs = [pack_key(ref.name) for ref in artifact.packs]
+        return all(self.storage.private(key) for key in (*records, *packs))
 
     def node(self, artifact: StoredArtifact) -> Any:
         """Return the JSON node of an artifact."""

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import msgspec
 
-from holdall_store.errors import ConflictError, RunStateError
-from holdall_store.format import FORMAT_VERSION, ExceptionInfo, RunRecord, Series, run_prefix
+from holdall_store.errors import ConflictError, ObjectNotFoundError, RunStateError
+from holdall_store.format import FORMAT_VERSION, STORE_KEY, ExceptionInfo, RunRecord, Series, run_prefix
 from holdall_store.repository._artifacts import Prepared, StoredArtifact, merge, prepare
 from holdall_store.repository._clock import Clock
 from holdall_store.repository._gclog import CondemnedPacks
@@ -211,6 +211,21 @@ class RunWriter:
         if self._ended:
             raise RunStateError(f"Run {self.head.run} of {self.head.flow} has ended: nothing can be added to it.")
 
+    def _check_store(self) -> None:
+        """Refuse to go on where the store was removed under the run: what was committed is gone with it.
+
+        People remove folders; nobody empties a bucket under a running script, and looking would cost a round trip.
+        """
+        if not self._storage.traits.mappable:
+            return
+        try:
+            self._storage.head(STORE_KEY)
+        except ObjectNotFoundError:
+            raise RunStateError(
+                f"The store {self._storage.url} was removed while run {self.head.run} of {self.head.flow} was recorded, and "
+                "what the run had saved with it. Begin a new run: holdall.run(...)."
+            ) from None
+
     def _store(self, items: Mapping[str, Prepared]) -> None:
         """Put the buffers of `items` into packs, and note their records as pending."""
         packs = self._begin()
@@ -225,6 +240,8 @@ class RunWriter:
 
     def _begin(self) -> PackWriter:
         """Take the first steps of the protocol, in their order: open the log, then look what is condemned."""
+        if self._recorded:
+            self._check_store()
         if self._packs is None:
             if not self._recorded:
                 self._append("open", "running", pending=False)
@@ -243,6 +260,8 @@ class RunWriter:
         """Create the next slot with all that is pending, and take it over as recorded."""
         if not self._recorded:
             self._create_store()
+        else:
+            self._check_store()
 
         def make(slot: int) -> RunRecord:
             if pending:

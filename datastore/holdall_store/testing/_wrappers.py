@@ -61,6 +61,9 @@ class WrappedStorage(Storage):
     def delete(self, keys: Iterable[str]) -> None:
         self.inner.delete(keys)
 
+    def private(self, key: str) -> bool:
+        return self.inner.private(key)
+
     def close(self) -> None:
         self.inner.close()
 
