@@ -40,6 +40,8 @@ class Reply:
     status: int
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
+    torn: int = 0
+    """So many bytes more are promised than come."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class S3Server:
         self.log: list[Request] = []
         self.fault: Callable[[Request], Reply | Cut | Stall | None] = lambda request: None
         self.ignores_conditions = False
+        self.misses_deleted = False
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.owner = self
@@ -93,6 +96,7 @@ class S3Server:
             self.log = []
         self.fault = lambda request: None
         self.ignores_conditions = False
+        self.misses_deleted = False
 
     def close(self) -> None:
         """Stop."""
@@ -118,16 +122,19 @@ class S3Server:
         if request.verb == "LIST":
             return _listing(objects, request.query)
         if request.verb == "DELETE":
+            if request.key and request.key not in objects and self.misses_deleted:
+                return failure(404, "NoSuchKey")
             keys = [request.key] if request.key else _keys_to_delete(request.body)
             for key in keys:
                 objects.pop(key, None)
             deleted = "".join(f"<Deleted><Key>{escape(key)}</Key></Deleted>" for key in keys)
             return Reply(200, f"<DeleteResult>{deleted}</DeleteResult>".encode())
         if request.method == "PUT":
-            if request.key in objects and "if-none-match" in request.headers and not self.ignores_conditions:
+            conditions = {"if-none-match", "x-goog-if-generation-match"} & set(request.headers)
+            if request.key in objects and conditions and not self.ignores_conditions:
                 return failure(412, "PreconditionFailed")
             objects[request.key] = request.body
-            return Reply(200, b"", {"ETag": '"1"'})
+            return Reply(200, b"", {"ETag": '"1"', "x-goog-generation": "1"})
         if request.key not in objects:
             return failure(404, "NoSuchKey")
         return _content(objects[request.key], request.headers.get("range"))
@@ -198,11 +205,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(reply.status)
         for name, value in reply.headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(reply.body)))
+        self.send_header("Content-Length", str(len(reply.body) + reply.torn))
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(reply.body)
         self.wfile.flush()
+        self.close_connection = self.close_connection or reply.torn > 0
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("do_"):

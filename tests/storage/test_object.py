@@ -105,6 +105,19 @@ class TestContract(StorageContract):
         storage.delete([info.key for info in storage.list()])
 
 
+class TestGoogle(StorageContract):
+    """The contract in the words of Google Cloud Storage, which has another header for conditions."""
+
+    @pytest.fixture
+    def storage(self, server: S3Server) -> ObjectStorage:
+        server.misses_deleted = True
+        token = {"gcs_base_url": server.url, "disable_oauth": True, "client_email": "", "private_key": ""}
+        config = make_config(
+            "gs://bucket/some/prefix", {"token": {**token, "private_key_id": ""}, "endpoint_url": server.url}
+        )
+        return ObjectStorage(config, deadline=20, request_timeout=10)
+
+
 class TestLostAnswers:
     """What a creation says when its answer does not arrive."""
 
@@ -238,6 +251,26 @@ class TestRetries:
         bucket.create("a", [b"x"])
         server.fault = times(1, Stall(), "GET")
         assert bytes(make(server, timeout=0.5).get("a")) == b"x"
+
+    @pytest.mark.parametrize(("start", "length"), [(0, None), (0, 7)])
+    def test_a_body_that_breaks_off(
+        self, server: S3Server, bucket: ObjectStorage, start: int, length: int | None
+    ) -> None:
+        """An answer that ends early is asked for again."""
+        bucket.create("a", [b"0123456"])
+        headers = {"ETag": '"1"', "Last-Modified": "Mon, 23 Nov 2026 08:00:00 GMT"}
+        if length:
+            headers["Content-Range"] = "bytes 0-6/7"
+        server.fault = times(2, Reply(206 if length else 200, b"012", headers, torn=4), "GET")
+        assert bytes(bucket.get("a", start, length)) == b"0123456"
+        assert server.verbs.count("GET") == 3
+
+    def test_an_answer_that_makes_no_sense(self, server: S3Server, bucket: ObjectStorage) -> None:
+        """What is no answer of an object store is an error at once."""
+        server.fault = times(1, Reply(200, b"<ListBucketResult><Contents>"), "GET")
+        with pytest.raises(StorageError, match="invalid list response"):
+            list(bucket.list())
+        assert len(server.log) == 1
 
     @pytest.mark.parametrize(("code", "error"), [("AccessDenied", AccessDeniedError), ("Odd", StorageError)])
     def test_one_of_many_is_not_deleted(

@@ -299,9 +299,11 @@ class ObjectStorage(Storage):
 
         while (page := self._run("list", prefix, next_page)) is not None:
             found = [ObjectInfo(meta["path"][cut:], meta["size"]) for meta in page]
+            # A provider may begin with the offset itself, or know no offsets at all.
+            yield [info for info in found if info.key > after and _is_key(info.key)]
             if page:
                 offset = page[-1]["path"]
-            yield [info for info in found if info.key > after and _is_key(info.key)]
+                after = max(after, offset[cut:])
 
     def _list(self, prefix: str, after: str) -> Iterator[ObjectInfo]:
         for page in self._pages(prefix, after):

@@ -24,9 +24,7 @@ _DELETION: Final = re.compile(r'DeleteFailed \{\s*path: "(.*?)",\s*code: "(\w+)"
 
 _UNREACHABLE: Final = re.compile(r"dns error|Connection refused|ConnectionRefused|failed to lookup", re.IGNORECASE)
 _QUERY: Final = re.compile(r"\?[^\s\"']*")
-_NETWORK: Final = re.compile(
-    r"HttpError|reqwest|hyper|error sending request|timed? ?out|connection|incomplete|reset", re.IGNORECASE
-)
+_NETWORK: Final = re.compile(r"\bHttpError \{\s*kind: (Connect|Request|Timeout|Interrupted)\b")
 _AGAIN_STATUS: Final = frozenset({408, 409, 425, 429})
 _AGAIN_CODES: Final = frozenset(
     {"SlowDown", "RequestTimeout", "OperationAborted", "ConditionalRequestConflict", "InternalError", "Throttling"}
@@ -86,7 +84,7 @@ def read_answer(error: BaseException) -> Answer:
         code, message = deletion[2], f"{deletion[3]} ({deletion[1]})"
     meaning = _meaning(name, status, code, text)
     if not message and not code:
-        message = _QUERY.sub("", text.splitlines()[0])[:200] if text and status is not None else _network_text(text)
+        message = _network_text(text)
     return Answer(meaning, status, code, message, unreachable)
 
 
@@ -120,9 +118,9 @@ def _network_text(text: str) -> str:
     """Return what happened on the way, without anything that may hold a secret."""
     if _UNREACHABLE.search(text):
         return "nobody answers there"
-    if re.search(r"timed? ?out", text, re.IGNORECASE):
-        return "the server did not answer in time"
-    return "the connection broke" if _NETWORK.search(text) else _QUERY.sub("", " ".join(text.split()))[:200]
+    if found := _NETWORK.search(text):
+        return "the server did not answer in time" if found[1] == "Timeout" else "the connection broke"
+    return _QUERY.sub("", text.partition("\n")[0])[:300]
 
 
 def explain(answer: Answer, action: str, key: str, where: str) -> HoldallError:
