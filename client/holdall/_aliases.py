@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from holdall._messages import listed
 from holdall.store import AliasNotFoundError, ConflictError, nearest
 from holdall_store.errors import FormatError, IntegrityError
 from holdall_store.format import (
@@ -94,11 +95,14 @@ class Aliases:
             if newest is not None and newest.run:
                 return self._client.in_namespace(namespace).flow(flow.name)[newest.run]
         known = [name for namespace in flow.namespaces for name in self.names(namespace, flow.name)]
-        listed = (
-            f" It has: {', '.join(known[:10])}." if known else " It has none: holdall.alias(reference, name) makes one."
-        )
+        if alias in known:
+            raise AliasNotFoundError(
+                f"The alias {alias!r} of flow {flow.name!r} points at no run: its records are gone ({self._client.url}). "
+                "Set it again: holdall.alias(reference, name)."
+            )
+        has = f" It has: {listed(known)}." if known else " It has none: holdall.alias(reference, name) makes one."
         raise AliasNotFoundError(
-            f"Flow {flow.name!r} has no alias {alias!r} ({self._client.url}).{nearest(alias, known)}{listed}"
+            f"Flow {flow.name!r} has no alias {alias!r} ({self._client.url}).{nearest(alias, known)}{has}"
         )
 
 

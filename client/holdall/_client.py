@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from holdall._aliases import Aliases
-from holdall._defaults import default_store, resolve_namespace
+from holdall._defaults import default_store, resolve_namespace, store_source
+from holdall._messages import listed
 from holdall._provenance import mask_secrets
 from holdall._reference import Reference
 from holdall.store import (
@@ -15,6 +16,7 @@ from holdall.store import (
     FlowNotFoundError,
     InvalidNameError,
     NotFoundError,
+    StoreNotFoundError,
     nearest,
 )
 from holdall_store.config import Settings, read_settings
@@ -66,6 +68,7 @@ class Client:
         if self._namespace is not None:
             self._namespace = check_namespace(self._namespace)
         self._trust = trust
+        self._given = store is not None
         self._storage = store if isinstance(store, Storage) else None
         self._url = self._storage.url if self._storage is not None else _settled(store, self._settings)
         self._options = dict(storage_options or {})
@@ -102,30 +105,38 @@ class Client:
     def repository(self) -> Repository:
         """The engine's view of the store."""
         if self._repository is None:
-            storage = self._storage if self._storage is not None else open_storage(self._url, self._options)
-            self._repository = Repository(storage, self._settings)
+            self._repository = Repository(self._opened() if self._storage is None else self._storage, self._settings)
         return self._repository
 
     @property
     def namespaces(self) -> list[str]:
-        """Names of all namespaces of the store, sorted."""
-        return self.repository.catalog.namespaces()
+        """Names of all namespaces of the store, sorted.
+
+        Raises `StoreNotFoundError` where the client was given a place, and there is no store; a default store that is
+        not there yet has none.
+        """
+        names = self.repository.catalog.namespaces()
+        self._check_given(names)
+        return names
 
     @property
     def flows(self) -> list[Flow]:
-        """The flows of the namespace, by name."""
+        """The flows of the namespace, by name; raises `StoreNotFoundError` as `namespaces` does."""
         from holdall._flow import Flow
 
         homes: dict[str, list[str]] = {}
         for space in self._spaces():
             for name in self.repository.catalog.flows(space):
                 homes.setdefault(name, []).append(space)
+        self._check_given(homes)
         return [Flow._of(self, name, tuple(spaces)) for name, spaces in sorted(homes.items())]
 
     def in_namespace(self, namespace: str | None) -> Client:
         """Return a client of the same store that looks in another namespace."""
         store = self._storage if self._storage is not None else self._url
-        return Client(store, namespace=namespace, trust=self._trust, storage_options=self._options)
+        client = Client(store, namespace=namespace, trust=self._trust, storage_options=self._options)
+        client._given = self._given
+        return client
 
     def flow(self, name: str) -> Flow:
         """Return a flow by its name; raise `FlowNotFoundError`, with the namespace that does have it."""
@@ -170,8 +181,10 @@ class Client:
         """Return the artifact that a reference means, without loading it."""
         parsed = reference if isinstance(reference, Reference) else Reference.parse(reference)
         if parsed.artifact is None:
+            kind, _, alias = (parsed.namespace or "").partition(":")
+            last = f" A selector goes last: '{kind}/{parsed.flow}:{alias}'." if alias else ""
             raise InvalidNameError(
-                f"{str(parsed)!r} names no artifact: write flow/artifact, for example '{parsed.flow}/model'."
+                f"{str(parsed)!r} names no artifact: write flow/artifact, for example '{parsed.flow}/model'.{last}"
             )
         run = self.run_of(parsed, having=parsed.artifact)
         return run[parsed.artifact]
@@ -253,6 +266,21 @@ class Client:
     def _ipython_key_completions_(self) -> list[str]:
         return [flow.name for flow in self.flows]
 
+    def _opened(self) -> Storage:
+        if self._given and os.path.isfile(self._url):
+            raise StoreNotFoundError(f"{self._url} is a file; a store is a folder.")
+        try:
+            return open_storage(self._url, self._options)
+        except InvalidNameError as error:
+            if self._given:
+                raise
+            raise InvalidNameError(f"{store_source(self._settings)}: {error}") from None
+
+    def _check_given(self, found: Collection[str]) -> None:
+        """Tell a store that is not there from one that is empty, where somebody said where it is."""
+        if not found and self._given:
+            self.repository.record()
+
     def _spaces(self) -> list[str]:
         return self.namespaces if self._namespace is None else [self._namespace]
 
@@ -271,19 +299,19 @@ class Client:
             )
         known = [flow for space in self._spaces() for flow in catalog.flows(space)]
         where = "any namespace" if self._namespace is None else f"namespace {self._namespace!r}"
-        listed = f" It has: {', '.join(known[:10])}." if known else ""
+        has = f" It has: {listed(known)}." if known else ""
         if self._namespace is not None and not known and spaces:
-            listed = (
+            has = (
                 f" Nothing was saved in that namespace.{nearest(self._namespace, spaces)}"
-                f" The store has: {', '.join(spaces[:10])}."
+                f" The store has: {listed(spaces)}."
             )
-        raise FlowNotFoundError(f"There is no flow {name!r} in {where} ({self.url}).{nearest(name, known)}{listed}")
+        raise FlowNotFoundError(f"There is no flow {name!r} in {where} ({self.url}).{nearest(name, known)}{has}")
 
 
 def missing_artifact(name: str, known: Mapping[str, Any], where: str) -> ArtifactNotFoundError:
     """Return the error for an artifact that a run does not hold."""
-    listed = f" It holds: {', '.join(list(known)[:10])}." if known else " It holds none."
-    return ArtifactNotFoundError(f"There is no artifact {name!r} in {where}.{nearest(str(name), known)}{listed}")
+    holds = f" It holds: {listed(known)}." if known else " It holds none."
+    return ArtifactNotFoundError(f"There is no artifact {name!r} in {where}.{nearest(str(name), known)}{holds}")
 
 
 def check_references(references: Iterable[str | Artifact]) -> list[str | Artifact]:
@@ -304,8 +332,9 @@ def _settled(store: Any, settings: Settings) -> str:
     place = default_store(settings) if store is None else store
     text = os.fspath(place) if isinstance(place, str | os.PathLike) else None
     if not isinstance(text, str) or not text.strip():
+        source = f"{store_source(settings)}: " if store is None else ""
         raise InvalidNameError(
-            f"{place!r:.80} is no place for a store: give a path or a URL, such as s3://bucket/prefix."
+            f"{source}{place!r:.80} is no place for a store: give a path or a URL, such as s3://bucket/prefix."
         )
     return text if "://" in text else os.path.abspath(os.path.expanduser(text))
 

@@ -11,18 +11,28 @@ from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Final
 
-from holdall.store import InvalidNameError, StoreNotFoundError
+from holdall.store import InvalidNameError, StoreNotFoundError, nearest
 from holdall_store.config import Settings, read_settings
 from holdall_store.format import check_name, check_namespace
 
-__all__ = ["default_flow", "default_store", "default_user", "get_namespace", "namespace", "resolve_namespace"]
+__all__ = [
+    "default_flow",
+    "default_store",
+    "default_user",
+    "get_namespace",
+    "namespace",
+    "resolve_namespace",
+    "store_source",
+]
 
 STORE_FOLDER: Final = ".holdall"
 
 CLEAN_CHARACTERS_MAX: Final = (120, 60, 18)
 """Lengths to which a name that nobody chose is cut until it fits: characters take up to twelve bytes in a key."""
+
+_PROJECT_SETTINGS: Final = ("store", "namespace")
 
 _UNSET: Final = object()
 _block: contextvars.ContextVar[object] = contextvars.ContextVar("holdall_namespace", default=_UNSET)
@@ -74,8 +84,14 @@ def resolve_namespace(settings: Settings) -> str | None:
     for value in (_block.get(), _called[-1].name if _called else _UNSET):
         if value is None or isinstance(value, str):
             return value
-    chosen = settings.namespace or _project().get("namespace")
-    return check_namespace(chosen) if chosen else f"user:{default_user(settings)}"
+    if settings.namespace:
+        return _named_namespace(settings.namespace, "HOLDALL_NAMESPACE")
+    return _project().get("namespace") or f"user:{default_user(settings)}"
+
+
+def store_source(settings: Settings) -> str:
+    """Return what says where `default_store` is, for the message of an error."""
+    return "HOLDALL_STORE" if settings.store else "store under [tool.holdall] in pyproject.toml"
 
 
 def default_user(settings: Settings) -> str:
@@ -99,7 +115,7 @@ def default_store(settings: Settings) -> str:
         return settings.store
     chosen = _project().get("store")
     if chosen:
-        return str(chosen)
+        return chosen
     folder = _working_folder()
     if folder is None:
         raise StoreNotFoundError(
@@ -130,7 +146,8 @@ def default_flow() -> str:
 def _cleaned(text: str, what: str) -> str:
     """Return a name that nobody chose for us, made fit for a key; an empty string where nothing of it is."""
     name = "".join(
-        "-" if char in "/:@\\" or unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") else char for char in text
+        "-" if char in "/:@\\" or unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") else char
+        for char in text
     )
     for length in CLEAN_CHARACTERS_MAX:
         with contextlib.suppress(InvalidNameError):
@@ -145,26 +162,53 @@ def _working_folder() -> Path | None:
         return None  # it was removed
 
 
-def _project() -> Mapping[str, Any]:
+def _project() -> Mapping[str, str]:
     """Return ``[tool.holdall]`` of the nearest pyproject.toml upward; a relative store is relative to that file."""
     folder = _working_folder()
     for candidate in (folder, *folder.parents) if folder else ():
         path = candidate / "pyproject.toml"
         if not path.is_file():
             continue
-        import tomllib
-
-        try:
-            table = tomllib.loads(path.read_text("utf-8")).get("tool", {}).get("holdall")
-        except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
-            return {}  # somebody else's file: not ours to complain about
-        if not isinstance(table, dict):
-            return {}
-        wrong = [name for name in ("store", "namespace") if not isinstance(table.get(name, ""), str)]
-        if wrong:
-            raise InvalidNameError(f"{wrong[0]} under [tool.holdall] in {path} must be a string.")
-        store = table.get("store")
+        table = _read_table(path)
+        store, namespace = table.get("store"), table.get("namespace")
         if store and "://" not in store:
             table["store"] = str(candidate / Path(store).expanduser())
+        if namespace:
+            table["namespace"] = _named_namespace(namespace, f"namespace under [tool.holdall] in {path}")
         return table
     return {}
+
+
+def _read_table(path: Path) -> dict[str, str]:
+    """Return ``[tool.holdall]`` of a file; a file that does not speak of it may be anything."""
+    import tomllib
+
+    try:
+        text = path.read_text("utf-8", errors="surrogateescape")
+    except OSError:
+        return {}
+    try:
+        tool = tomllib.loads(text).get("tool")
+    except tomllib.TOMLDecodeError as error:
+        if "tool.holdall" not in text:
+            return {}  # somebody else's mistake: not ours to complain about
+        raise InvalidNameError(f"{path} has a [tool.holdall], and cannot be read: {error}.") from None
+    table = tool.get("holdall", {}) if isinstance(tool, dict) else {}
+    if not isinstance(table, dict):
+        raise InvalidNameError(f"tool.holdall in {path} must be a table: [tool.holdall].")
+    for name, value in table.items():
+        if name not in _PROJECT_SETTINGS:
+            known = " and ".join(_PROJECT_SETTINGS)
+            raise InvalidNameError(
+                f"{name!r} under [tool.holdall] in {path} means nothing.{nearest(name, _PROJECT_SETTINGS)} There are {known}."
+            )
+        if not isinstance(value, str) or value.isspace():
+            raise InvalidNameError(f"{name} under [tool.holdall] in {path} must be a string that is not blank.")
+    return table
+
+
+def _named_namespace(name: str, source: str) -> str:
+    try:
+        return check_namespace(name)
+    except InvalidNameError as error:
+        raise InvalidNameError(f"{source}: {error}") from None

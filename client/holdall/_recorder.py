@@ -10,12 +10,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeVar, overload
 
 from holdall._artifact import Artifact
 from holdall._client import Client, missing_artifact
 from holdall._defaults import STORE_FOLDER, default_flow, default_user, resolve_namespace
+from holdall._messages import kind_of, readable
 from holdall._provenance import Provenance
 from holdall._reference import Reference
 from holdall._values import check_tags, clean_text, encode_params, metric_step, metric_value, normal_form, params_dict
@@ -108,7 +109,7 @@ class ActiveRun:
     @property
     def params(self) -> Mapping[str, Any]:
         """The parameters that the run was begun with."""
-        return MappingProxyType(self._params)
+        return readable(self._params, "parameter", f"Run {self.id} of flow {self.flow!r}")
 
     @property
     def tags(self) -> frozenset[str]:
@@ -132,8 +133,8 @@ class ActiveRun:
 
         if objects is not None and not isinstance(objects, Mapping):
             raise UnsupportedTypeError(
-                f"What is saved needs a name: run.save(name=…), or a mapping of names to objects; this is a "
-                f"{type(objects).__name__}."
+                f"What is saved needs a name: run.save(name=…), or a mapping of names to objects; this is "
+                f"{kind_of(objects)}."
             )
         every = _all_named(objects, named, "save")
         encoded = {check_name(name, "artifact"): encode(value, name=name) for name, value in every.items()}
@@ -180,8 +181,7 @@ class ActiveRun:
         """
         if metrics is not None and not isinstance(metrics, Mapping):
             raise UnsupportedTypeError(
-                f"A metric needs a name: run.log(name=…), or a mapping of names to numbers; this is a "
-                f"{type(metrics).__name__}."
+                f"A metric needs a name: run.log(name=…), or a mapping of names to numbers; this is {kind_of(metrics)}."
             )
         every = _all_named(metrics, named, "log")
         values = {check_name(name, "metric"): metric_value(name, value) for name, value in every.items()}

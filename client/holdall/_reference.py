@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 from holdall.store import InvalidNameError
@@ -10,6 +11,9 @@ from holdall_store.format import check_name, check_namespace
 __all__ = ["Reference"]
 
 _GRAMMAR = "References are written [namespace/]flow[/artifact][:alias|@run], for example 'churn/model:champion'."
+
+
+_RUN_ID = re.compile("[0-9]{8}T[0-9]{12}-[a-z2-7]{6}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,8 @@ class Reference:
     def parse(cls, text: str, *, lone: str = "flow") -> Reference:
         """Return the reference that `text` writes; `lone` says what a single name stands for: ``flow`` or ``artifact``.
 
-        A first part with a colon in it, such as ``user:ana``, is a namespace. Raises `InvalidNameError`.
+        A first part with a colon in it, such as ``user:ana``, is a namespace. A whole run id in the middle, as of
+        ``Run.pathspec`` with an artifact behind it, means that run. Raises `InvalidNameError`.
         """
         if not isinstance(text, str):
             raise InvalidNameError(f"A reference is a string, not {type(text).__name__}. {_GRAMMAR}")
@@ -34,7 +39,9 @@ class Reference:
         namespace = None
         if len(parts) > 1 and ":" in parts[0]:
             namespace = check_namespace(parts.pop(0))
-        elif len(parts) == 3:
+        if len(parts) == 3 and _RUN_ID.fullmatch(parts[1]) and not set(parts[2]) & {":", "@"}:
+            parts = [parts[0], f"{parts[2]}@{parts[1]}"]
+        elif namespace is None and len(parts) == 3:
             raise InvalidNameError(
                 f"{text!r:.200}: {parts[0]!r:.80} is no namespace, they are written kind:name. {_GRAMMAR}"
             )

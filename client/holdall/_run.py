@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NoReturn
 
 from holdall._artifact import Artifact
 from holdall._client import Client, missing_artifact
+from holdall._messages import readable
 from holdall._text import count_text
 from holdall._values import MetricPoint, decode_params, normal_form, number, points_of
-from holdall.store import ArtifactNotFoundError, NotFoundError, nearest
+from holdall.store import ArtifactNotFoundError
 from holdall_store.format import ExceptionInfo
 from holdall_store.repository import RunView, parse_time
 
@@ -96,7 +97,7 @@ class Run:
     @property
     def params(self) -> Mapping[str, Any]:
         """The parameters it was begun with."""
-        return MappingProxyType(decode_params(self._view.params, trust=self._client.trusted))
+        return readable(decode_params(self._view.params, trust=self._client.trusted), "parameter", self._called())
 
     @property
     def tags(self) -> frozenset[str]:
@@ -106,16 +107,12 @@ class Run:
     @property
     def metrics(self) -> Mapping[str, float | int | bool]:
         """The last value of each metric."""
-        return MappingProxyType({name: number(value) for name, value in self._view.summary.items()})
+        return readable({name: number(value) for name, value in self._view.summary.items()}, "metric", self._called())
 
     def metric(self, name: str) -> list[MetricPoint]:
         """Return all points of a metric, in the order in which they were logged; `NotFoundError` where there is none."""
         view, name = self._view, normal_form(name)
-        if name not in view.summary:
-            listed = f" It has: {', '.join(list(view.summary)[:10])}." if view.summary else " It has none."
-            raise NotFoundError(
-                f"Run {self.id} of flow {self.flow!r} has no metric {name!r}.{nearest(str(name), view.summary)}{listed}"
-            )
+        _ = self.metrics[name]  # which says what there is instead
         if not view.metrics_whole:
             view = self._client.repository.catalog.whole_run(self.namespace, self.flow, self.id)
         return points_of(view.metrics[name])
@@ -194,6 +191,9 @@ class Run:
     def _ipython_key_completions_(self) -> list[str]:
         return self.keys()
 
+    def _called(self) -> str:
+        return f"Run {self.id} of flow {self.flow!r}"
+
     def _identity(self) -> tuple[object, ...]:
         return self._client.url, self.namespace, self.flow, self.id
 
@@ -201,11 +201,21 @@ class Run:
 class RunData:
     """The artifacts of a run by attribute, loaded when they are asked for, and kept."""
 
+    _run: Run
+
     def __init__(self, run: Run) -> None:
-        self._run = run
+        self.__dict__["_run"] = run
+
+    def __setattr__(self, name: str, value: Any) -> NoReturn:
+        raise AttributeError(
+            f"A run that was looked up is read-only, so data.{name} cannot be set. Objects are saved while a run is "
+            f"recorded: `with holdall.run({self._run.flow!r}) as run:`, and in it run.save({name}=…).",
+            name=name,
+            obj=self,
+        )
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
+        if name.startswith("__") or name == "_run":
             raise AttributeError(name)
         try:
             value = self._run[name].load()

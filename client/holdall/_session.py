@@ -45,8 +45,8 @@ def run(
 ) -> RunContext:
     """Record a run of `flow`: as a ``with`` block, or as a decorator of a function.
 
-    `flow` is by default the name of the script. `params` is a mapping, or anything with attributes. A block that
-    raises leaves a failed run, with its exception and what it had saved. As a decorator, the function's arguments are
+    `flow` is by default the name of the script. `params` is a mapping, or anything with attributes; the
+    functions in argparse's result, which `set_defaults(func=…)` puts there, are left out. A block that raises leaves a failed run, with its exception and what it had saved. As a decorator, the function's arguments are
     the parameters, and a dict that it returns becomes artifacts.
 
     >>> import holdall

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from holdall._messages import kind_of, shown
 from holdall.store import InvalidNameError, UnsupportedTypeError
 from holdall_store.format import Series, check_name, decode_json
 
@@ -34,9 +35,6 @@ PARAM_BYTES_MAX: Final = 4096
 TAG_CHARACTERS_MAX: Final = 256
 """Tags are shown in lists."""
 
-SHOWN_CHARACTERS_MAX: Final = 60
-"""Length of a string in a message."""
-
 _WORDS: Final = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -49,7 +47,10 @@ class MetricPoint(NamedTuple):
 
 
 def params_dict(params: object) -> dict[str, Any]:
-    """Return parameters by name: of a mapping, a dataclass, or anything with attributes, such as argparse's result."""
+    """Return parameters by name: of a mapping, a dataclass, or anything with attributes, such as argparse's result.
+
+    Of the latter without what can be called: ``set_defaults(func=…)`` is how subcommands are written.
+    """
     if params is None:
         return {}
     if isinstance(params, Mapping):
@@ -62,6 +63,8 @@ def params_dict(params: object) -> dict[str, Any]:
         raise UnsupportedTypeError(
             f"params are a mapping of names to values, or an object with attributes, not {type(params).__name__}."
         )
+    if type(params).__module__ == "argparse":
+        return {name: value for name, value in items.items() if not callable(value)}
     return dict(items)
 
 
@@ -103,9 +106,7 @@ def metric_value(name: str, value: object) -> float | int | bool | str:
         try:
             value = item()
         except (TypeError, ValueError, RuntimeError):
-            raise UnsupportedTypeError(
-                f"Metric {name!r} is a {type(value).__name__} of more than one number."
-            ) from None
+            raise UnsupportedTypeError(f"Metric {name!r} is {kind_of(value)} of more than one number.") from None
     if isinstance(value, bool):
         return value
     if isinstance(value, int):
@@ -118,7 +119,7 @@ def metric_value(name: str, value: object) -> float | int | bool | str:
             return "nan"
         return float(value) if math.isfinite(value) else ("inf" if value > 0 else "-inf")
     raise UnsupportedTypeError(
-        f"Metric {name!r} is a {type(value).__name__}, not a number; save it as an artifact: run.save(…)."
+        f"Metric {name!r} is {kind_of(value)}, not a number; save it as an artifact: run.save(…)."
     )
 
 
@@ -152,29 +153,22 @@ def normal_form(name: object) -> Any:
 def check_tags(tags: Iterable[object] | None) -> list[str]:
     """Return tags as they are kept: each once, in Unicode's normal form C."""
     if isinstance(tags, str):
-        raise InvalidNameError(f"tags are a list of strings; write tags=[{_shown(tags)}].")
+        raise InvalidNameError(f"tags are a list of strings; write tags=[{shown(tags)}].")
     if isinstance(tags, Mapping):
         pairs = ", ".join(repr(f"{key}={value}") for key, value in list(tags.items())[:3])
         raise InvalidNameError(
-            f"tags are a list of strings, not a {type(tags).__name__}; write tags=[{pairs}], or give it as params."
+            f"tags are a list of strings, not {kind_of(tags)}; write tags=[{pairs}], or give it as params."
         )
     if tags is not None and not isinstance(tags, Iterable):
-        raise InvalidNameError(f"tags are a list of strings, such as tags=['nightly'], not {_shown(tags)}.")
+        raise InvalidNameError(f"tags are a list of strings, such as tags=['nightly'], not {shown(tags)}.")
     checked: list[str] = []
     for tag in tags or ():
         if not isinstance(tag, str) or not tag.strip() or len(tag) > TAG_CHARACTERS_MAX or not tag.isprintable():
             raise InvalidNameError(
-                f"{_shown(tag)} is no tag: tags are printable strings of up to {TAG_CHARACTERS_MAX} characters."
+                f"{shown(tag)} is no tag: tags are printable strings of up to {TAG_CHARACTERS_MAX} characters."
             )
         checked.append(normal_form(tag))
     return list(dict.fromkeys(checked))
-
-
-def _shown(value: object) -> str:
-    """Return a value for a message, cut visibly: a string keeps its quotes."""
-    if isinstance(value, str) and len(value) > SHOWN_CHARACTERS_MAX:
-        value = value[: SHOWN_CHARACTERS_MAX - 3] + "…"
-    return f"{value!r:.80}"
 
 
 def clean_text(text: str) -> str:

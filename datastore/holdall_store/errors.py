@@ -129,8 +129,15 @@ class MissingDependencyError(HoldallError, ImportError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return `` Did you mean 'x'?`` for the known name nearest to `name`, or an empty string."""
+    """Return `` Did you mean 'x'?`` for the known name nearest to `name`, or an empty string; case counts little."""
     import difflib  # only when something is amiss
 
-    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    others = [other for other in known if other != name]
+    folded = {other.casefold(): other for other in reversed(others)}
+    matches = (
+        [folded[name.casefold()]]
+        if name.casefold() in folded
+        else difflib.get_close_matches(name, others, n=1, cutoff=0.6)
+        or [folded[match] for match in difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)]
+    )
     return f" Did you mean {matches[0]!r}?" if matches else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -85,6 +86,19 @@ def test_unknown() -> None:
         match=r"Flow 'churn' has no alias 'champoin' \(file://.*\)\. Did you mean 'champion'\? It has: champion, previous",
     ):
         holdall.load("churn/model:champoin")
+
+
+def test_records_that_are_gone(workdir: Path) -> None:
+    """An alias without records is not said to be there."""
+    record(1)
+    holdall.alias("churn", "champion")
+    for path in (workdir / ".holdall").rglob("aliases/**/*"):
+        if path.is_file():
+            path.unlink()
+    with pytest.raises(
+        holdall.AliasNotFoundError, match="'champion' of flow 'churn' points at no run: its records are gone"
+    ):
+        holdall.load("churn/model:champion")
 
 
 def test_latest_is_taken() -> None:

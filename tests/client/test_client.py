@@ -45,9 +45,35 @@ def test_missing_store(workdir: Path) -> None:
         ):
             look()
 
-    assert (client.namespaces, client.flows, list(client), "churn" in client) == ([], [], [], False)
+    for listing in (lambda: client.namespaces, lambda: client.flows, lambda: list(client.in_namespace(None))):
+        with pytest.raises(holdall.StoreNotFoundError, match="no store at file://.*/nowhere"):
+            listing()
+    assert "churn" not in client
+    default = holdall.Client()
+    assert (default.namespaces, default.flows, default.in_namespace(None).flows) == ([], [], [])
     assert "nowhere" in repr(client)
     assert list(workdir.iterdir()) == []
+
+
+def test_file_as_a_store(workdir: Path) -> None:
+    """A file is no store."""
+    (workdir / "notes.txt").write_text("x")
+    with pytest.raises(holdall.StoreNotFoundError, match=r"notes\.txt is a file; a store is a folder"):
+        _ = holdall.Client("notes.txt").flows
+
+
+def test_hints_of_lookups() -> None:
+    """A name in another case is the nearest one; a list that is cut says so; a selector goes last."""
+    with holdall.run("churn") as run:
+        run.save({f"model{number}": number for number in range(26)})
+    with pytest.raises(holdall.FlowNotFoundError, match="Did you mean 'churn'"):
+        holdall.load("CHURN/model1")
+    with pytest.raises(holdall.ArtifactNotFoundError, match=r"Did you mean 'model7'.* model9, … \(26 in all\)"):
+        holdall.Run(run.pathspec)["MODEL7"]
+    with pytest.raises(holdall.InvalidNameError, match="A selector goes last: 'churn/model1:champ'"):
+        holdall.load("churn:champ/model1")
+    assert holdall.load(f"{run.pathspec}/model3") == 3
+    assert holdall.load(f"{run.namespace}/{run.pathspec}/model3") == 3
 
 
 @pytest.mark.parametrize("store", ["", "  ", 5, b"store"])

@@ -224,12 +224,43 @@ def test_project_file(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert _defaults.default_store(read_settings()) == expected
 
 
-@pytest.mark.parametrize("text", ["", "not toml [", "[tool.other]\n", "[tool]\nholdall = 5\n", "\xff\xfe"])
+@pytest.mark.parametrize("text", ["", "not toml [", "[tool.other]\n", "tool = 5\n", "\xff\xfe"])
 def test_somebody_elses_project_file(text: str, workdir: Path) -> None:
     """A project file that says nothing to us, or cannot be read, is not ours to complain about."""
     (workdir / "pyproject.toml").write_bytes(text.encode("latin-1"))
     assert holdall.get_namespace() == "user:ana"
     assert holdall.save(1, "churn/x").load() == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("[tool]\nholdall = 5\n", "must be a table"),
+        ("[tool.holdall]\nstroe = 'x'\n", r"'stroe' under .* means nothing\. Did you mean 'store'"),
+        ("[tool.holdall]\nstore = \n", "cannot be read: .*line 2"),
+        ("[tool.holdall]\nstore = ' '\n", "store under .* not blank"),
+        ("[tool.holdall]\nnamespace = 'bob'\n", "namespace under .*'bob' is no namespace"),
+        ("[tool.holdall]\nstore = 's4://x'\n", "store under .*No storage is known for s4://"),
+    ],
+)
+def test_mistakes_in_our_part_of_the_project_file(text: str, error: str, workdir: Path) -> None:
+    """What means nothing in the table that is ours is refused with the name of the file."""
+    (workdir / "pyproject.toml").write_text(text)
+    with pytest.raises(holdall.InvalidNameError, match=error) as caught:
+        _ = holdall.Client().flows
+    assert "pyproject.toml" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("HOLDALL_NAMESPACE", "bob"), ("HOLDALL_STORE", "s4://x"), ("HOLDALL_STORE", "  ")]
+)
+def test_variables_that_cannot_be_used_are_named(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong value is refused with the variable that holds it; what a caller gives is no variable's fault."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(holdall.InvalidNameError, match=f"^{name}: "):
+        _ = holdall.Client().flows
+    with pytest.raises(holdall.InvalidNameError, match="^No storage"):
+        _ = holdall.Client("s5://x", namespace="team:a").flows
 
 
 @pytest.mark.parametrize("name", ["store", "namespace"])

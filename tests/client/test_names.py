@@ -53,7 +53,7 @@ UNSAFE = [
     "\x1b[31m",
     "x" * 1000,
 ]
-UNSAFE += ["\ud800", "a\u2028b", "\U0001f680" * 100]
+UNSAFE += ["\ud800", "a\u2028b", "a\u200bb", "\ufeffa", "a\u202eb", "\U0001f680" * 100]
 
 
 def _save_flow(name: str) -> None:
@@ -204,3 +204,11 @@ def test_tags() -> None:
         assert run.tags == {"nightly", "a/b:c@d", "größe"}
 
     assert holdall.Run("churn").tags == {"nightly", "a/b:c@d", "größe"}
+
+
+def test_long_names_are_cut_visibly() -> None:
+    """A message is not as long as what it complains of, and says where it was cut."""
+    with pytest.raises(InvalidNameError, match=r"^'x{57}…' is no namespace"):
+        holdall.Client(namespace="x" * 1000)
+    with pytest.raises(InvalidNameError, match=r"^'x{57}…' cannot name a namespace"):
+        holdall.Client(namespace=f"user:{'x' * 1000}")

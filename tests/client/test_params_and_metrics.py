@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import math
+import pickle
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -252,3 +253,28 @@ def test_any_numbers(values: list[float]) -> None:
     found = [point.value for point in client.run("churn").metric("x")]
     expected = [v if type(v) is not int or -(2**63) <= v < 2**63 else float(v) for v in values]
     assert list(map(repr, found)) == list(map(repr, expected))
+
+
+def test_functions_among_options_are_left_out() -> None:
+    """What ``set_defaults(func=…)`` puts beside the options is no parameter; a function anywhere else is refused."""
+    options = argparse.Namespace(lr=0.1, func=test_params)
+    with holdall.run("churn", params=options) as run:
+        assert run.params == {"lr": 0.1}
+    with pytest.raises(holdall.UnsupportedTypeError, match="func"), holdall.run("churn", params=vars(options)):
+        pytest.fail("the run began")
+
+
+def test_missing_names_are_answered() -> None:
+    """A parameter or metric that there is none of is a missing key, and the nearest name is told."""
+    with holdall.run("churn", params={"lr": 0.1}) as run:
+        run.log(auc=0.9)
+        with pytest.raises(KeyError, match="has no parameter 'LR'"):
+            run.params["LR"]
+    found = holdall.Run(run.pathspec)
+    with pytest.raises(holdall.NotFoundError, match=r"no metric 'aux'\. Did you mean 'auc'\? It has: auc\.$") as caught:
+        found.metrics["aux"]
+    assert isinstance(caught.value, KeyError)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+    with pytest.raises(KeyError, match="no parameter 'depth'"):
+        found.params["depth"]
+    assert (found.params.get("depth"), "aux" in found.metrics, found.metrics == {"auc": 0.9}) == (None, False, True)

@@ -115,6 +115,16 @@ def test_run_without_its_block() -> None:
         _ = context.sve
 
 
+def test_data_is_read_only() -> None:
+    """What is set on the data of a run that was looked up would be lost, and is refused with the way to save it."""
+    with holdall.run("churn") as run:
+        run.save(z=1)
+    found: Any = holdall.Run(run.pathspec)
+    with pytest.raises(AttributeError, match=r"read-only.*run\.save\(z=…\)"):
+        found.data.z = 2
+    assert found.data.z == 1
+
+
 class BrokenError(Exception):
     """An exception that cannot be shown."""
 
@@ -291,7 +301,7 @@ def test_end_that_cannot_be_recorded() -> None:
         run.save(x=1)
         storage.full = True
 
-    assert client.namespaces == []
+    assert client.repository.catalog.namespaces() == []
 
 
 def test_save_that_fails_is_taken_back() -> None:

@@ -28,14 +28,14 @@ def check_name(name: object, what: str) -> str:
     """Return `name` in Unicode normal form C if it can name a flow, an artifact or an alias (`what`).
 
     Raises `InvalidNameError` for what is not a string, is empty or longer than 128 characters, is ``.`` or ``..``,
-    begins or ends with a space, or holds a slash, a colon, an at sign, a backslash or a control character: these are
-    the grammar of references, or no file system and no terminal bears them.
+    begins or ends with a space, or holds a slash, a colon, an at sign, a backslash, or a control or invisible
+    character: these are the grammar of references, or no file system and no terminal bears them, or nobody sees them.
     """
     if isinstance(name, str) and _PLAIN.fullmatch(name):
         return name
     if not isinstance(name, str):
         raise InvalidNameError(f"{what} names are strings, not {type(name).__name__}: {name!r:.80}")
-    shown = repr(name if len(name) <= 60 else name[:57] + "…")
+    shown = _shown(name)
     if not name or name.isspace():
         raise InvalidNameError(f"An empty string cannot name {_article(what)}.")
     if len(name) > NAME_CHARACTERS_MAX:
@@ -46,7 +46,7 @@ def check_name(name: object, what: str) -> str:
         raise InvalidNameError(f"{shown} cannot name {_article(what)}: it means a folder.")
     if name != name.strip():
         raise InvalidNameError(f"{shown} cannot name {_article(what)}: it begins or ends with white space.")
-    bad = sorted({c for c in name if c in _FORBIDDEN or unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")})
+    bad = sorted({c for c in name if c in _FORBIDDEN or unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")})
     if bad:
         listed = " ".join(repr(c) for c in bad)
         raise InvalidNameError(
@@ -68,11 +68,11 @@ def check_namespace(name: object) -> str:
     kind, colon, rest = name.partition(":")
     if not colon or not kind or not rest:
         raise InvalidNameError(
-            f"{name!r:.80} is no namespace: write kind:name, for example 'user:ana', 'production:churn', 'team:fraud'."
+            f"{_shown(name)} is no namespace: write kind:name, for example 'user:ana', 'production:churn', 'team:fraud'."
         )
     kind, rest = check_name(kind, "namespace"), check_name(rest, "namespace")
     if len(escape_name(f"{kind}:{rest}").encode()) > SEGMENT_BYTES_MAX:
-        raise InvalidNameError(f"{name[:60]!r}… is too long for a namespace.")
+        raise InvalidNameError(f"{_shown(name)} is too long for a namespace.")
     return f"{kind}:{rest}"
 
 
@@ -114,6 +114,10 @@ def unescape_name(segment: str) -> str:
     if name is None or escape_name(name) != segment:
         raise FormatError(f"{segment!r:.80} is no name that holdall wrote.")
     return name
+
+
+def _shown(name: str) -> str:
+    return repr(name if len(name) <= 60 else name[:57] + "…")
 
 
 def _article(what: str) -> str:
