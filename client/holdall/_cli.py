@@ -8,10 +8,11 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from holdall._text import clean
-from holdall.store import HoldallError, InvalidNameError, NotFoundError
+from holdall._text import clean, place_text
+from holdall.store import HoldallError, InvalidNameError, NotFoundError, StoreNotFoundError
 from holdall_store.config import Settings, read_settings
 
 __all__ = ["main"]
@@ -74,17 +75,20 @@ _GET: Final = """
 formats:
   Files and directories are written as they were saved. Tables (pandas, Arrow, polars) become .parquet, .csv or
   .feather; arrays .npy; text and bytes are written raw; numbers, lists, dicts and the like become .json. The suffix
-  of PATH chooses; without -o it is the first that fits. Any object is written as a pickle to a PATH that ends in .pkl.
+  of PATH chooses; without -o, or with -o -, it is the first that fits. Any object is written as a pickle to a PATH that
+  ends in .pkl. A PATH that ends in a slash, or is a folder, is where the file goes under its own name.
 
 examples:
   holdall get churn/report -o report.html
   holdall get churn/train -o train.csv
   holdall get user:ana/churn/model:champion -o model.pkl --trust
-  holdall get churn/plots -o old/plots
+  holdall get churn/plots -o old/
+  holdall get churn/train -o - | wc -c
 """
 
 _PUT: Final = """
-Each call is one run of the flow. Without a name after the flow, the artifact is called as the file is.
+Each call is one run of the flow. A lone name is the flow, and the artifact is called as the file is:
+'holdall put a.txt f' saves f/a.txt. (In Python, save_file('a.txt', 'f') saves f in the flow of the script.)
 
 examples:
   holdall put report.html churn/report
@@ -118,6 +122,11 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command of the command line and return its exit code."""
+    if sys.stderr is None:  # closed, as with 2>&-
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - as long as the process
+    if sys.stdout is None:
+        sys.stderr.write("holdall: Standard output is closed, so there is nowhere to write to; > /dev/null hides it.\n")
+        return EXIT_ERROR
     try:
         try:
             options = _parser().parse_args(argv, _defaults())
@@ -128,6 +137,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _silence_stdout()
         return EXIT_OK  # the reader, such as head, has all that it wanted
+    except OSError as error:  # of the last flush: the disk that standard output goes to is full
+        _silence_stdout()
+        sys.stderr.write(f"holdall: Standard output: {clean(error.strerror or str(error))}.\n")
+        return EXIT_ERROR
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     return code
@@ -168,8 +181,30 @@ def _client(options: argparse.Namespace) -> Any:
     from holdall._client import Client
 
     if options.all_namespaces:
-        return Client(options.store, namespace=None)
-    return Client(options.store) if options.namespace is None else Client(options.store, namespace=options.namespace)
+        client = Client(options.store, namespace=None)
+    elif options.namespace is None:
+        client = Client(options.store)
+    else:
+        client = Client(options.store, namespace=options.namespace)
+    _check_place(client._url)
+    return client
+
+
+def _check_place(url: str) -> None:
+    """Refuse a file or a dangling link where the folder of a local store should be."""
+    if "://" in url and not url.startswith("file:///"):
+        return
+    place = Path(place_text(url))
+    if place.is_symlink() and not place.exists():
+        raise StoreNotFoundError(
+            f"There is no store {str(place)!r}: it is a link to {os.readlink(place)!r}, which is not there. Make that "
+            "folder, remove the link, or name another place with --store."
+        )
+    if place.is_file():
+        raise StoreNotFoundError(
+            f"There is no store {str(place)!r}: it is a file, and a store is a folder. Move the file, or name another "
+            "place with --store."
+        )
 
 
 def _complain(message: str, code: int) -> int:
@@ -229,7 +264,9 @@ def _add_views(add: Callable[..., argparse.ArgumentParser]) -> None:
     ls.add_argument(
         "target", nargs="?", metavar="WHAT", help="a flow, a reference or a namespace; by default all flows"
     )
-    ls.add_argument("--limit", type=_count, metavar="N", help="at most N rows; by default 100 flows, 20 runs; 0 is all")
+    ls.add_argument(
+        "--limit", type=_count, metavar="N", help="at most N rows; by default 100 flows, 20 runs; 0 means all"
+    )
     ls.add_argument("--tag", action="append", default=[], dest="tags", metavar="TAG", help="runs that carry this tag")
     show = add("show", "_cli_views", "Show a flow, a run or an artifact", _SHOW)
     show.add_argument("target", metavar="REF", help="a flow, or the reference of a run or an artifact")
@@ -240,11 +277,11 @@ def _add_views(add: Callable[..., argparse.ArgumentParser]) -> None:
 def _add_transfers(add: Callable[..., argparse.ArgumentParser]) -> None:
     get = add("get", "_cli_transfer", "Write an artifact to a file or a directory", _GET)
     get.add_argument("reference", metavar="REF", help="reference of the artifact")
-    get.add_argument("-o", "--output", metavar="PATH", help="where to; by default its name, in the working directory")
+    get.add_argument("-o", "--output", metavar="PATH", help="where to: a file, a folder, or - for standard output")
     get.add_argument("-f", "--force", action="store_true", help="replace a file that is there")
     put = add("put", "_cli_transfer", "Save a file, a directory, or standard input as an artifact", _PUT)
     put.add_argument("path", metavar="PATH", help="a file, a directory, or - for standard input")
-    put.add_argument("reference", metavar="REF", help="flow/artifact, or a flow")
+    put.add_argument("reference", metavar="REF", help="flow/artifact; a lone name is the flow")
     put.add_argument("--tag", action="append", default=[], dest="tags", metavar="TAG", help="a tag of the run")
     cat = add("cat", "_cli_transfer", "Write a file, text, or a plain value as JSON, to standard output", _CAT)
     cat.add_argument("reference", metavar="REF", help="reference of the artifact")

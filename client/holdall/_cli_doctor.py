@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import platform
 import re
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +16,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
+from holdall._cli_find import Unreadable, newest_entry, run_reference
 from holdall._cli_output import Output, Styled
 from holdall._client import Client
 from holdall._defaults import _project, default_user
@@ -32,6 +35,12 @@ FREE_BYTES_MIN: Final = 1 << 30
 
 CACHE_FILES_MAX: Final = 100_000
 """Files are counted up to here: a diagnosis must not take long."""
+
+FLOWS_READ_MAX: Final = 100
+"""The newest run of so many flows is read."""
+
+TRUST_PATHS_MAX: Final = 100_000
+"""So many files and folders of a local store are asked whose they are."""
 
 GIT_SECONDS_MAX: Final = 5.0
 
@@ -237,6 +246,7 @@ def _store(client: Client, settings: Settings, options: argparse.Namespace) -> I
     if isinstance(repository.storage, LocalStorage):
         yield from _local(repository.storage.path)
     if exists:
+        yield from _newest_runs(client)
         yield _trust(client, settings)
 
 
@@ -279,17 +289,76 @@ def _local(path: Path) -> Iterator[Check]:
     )
 
 
+def _newest_runs(client: Client) -> Iterator[Check]:
+    """Read the newest run of each flow, which is what most loads begin with."""
+    flows = client.in_namespace(None).flows
+    looked_at = flows[:FLOWS_READ_MAX]
+    newest = [newest_entry(flow) for flow in looked_at]
+    damaged = [run for run in newest if isinstance(run, Unreadable)]
+    for run in damaged:
+        hint = "Restore the files of that run from a backup; other runs are not touched by it."
+        if run.status == "unreadable":
+            hint = "Ask the owner of these files for the right to read them."
+        yield Check("run", "fail", f"{run_reference(run)} is {run.status}: {run.error}", hint)
+    if not damaged:
+        rest = f" (of {len(flows)})" if len(flows) > len(looked_at) else ""
+        yield Check(
+            "runs", "ok", f"the newest run of {count_text(len(looked_at), 'flow')}{rest} was read, and is whole"
+        )
+
+
 def _trust(client: Client, settings: Settings) -> Check:
     if settings.trust:
         return Check("trust", "ok", "pickles are loaded from any store (HOLDALL_TRUST)")
-    if client.trusted:
+    storage = client.repository.storage
+    trusting = "If you trust whoever writes there: HOLDALL_TRUST=1, or load(..., trust=True)."
+    if not isinstance(storage, LocalStorage):
+        if client.trusted:
+            return Check("trust", "ok", "pickles are loaded: nobody else may write to this store")
+        return Check("trust", "warn", "pickles are not loaded: others may write to this store", trusting)
+    weak = _weak_spot(storage.path)
+    if weak is None and client.trusted:
         return Check("trust", "ok", "pickles are loaded: the store is yours, and nobody else may write to it")
-    return Check(
-        "trust",
-        "warn",
-        "pickles are not loaded: others may write to this store",
-        "If you trust them: HOLDALL_TRUST=1, or load(..., trust=True). If it is yours alone: chmod -R go-w on it.",
-    )
+    path, owner = weak or (storage.path, "")
+    if owner:
+        message = f"{place_text(str(path))!r} belongs to {owner}"
+    else:
+        message = f"others may write to {place_text(str(path))!r}"
+        trusting += f" If the store is yours alone: chmod -R go-w {storage.path}"
+    what = "pickles are not loaded" if path == storage.path else "pickles that depend on it are not loaded"
+    return Check("trust", "warn", f"{what}: {message}", trusting)
+
+
+def _weak_spot(root: Path) -> tuple[Path, str] | None:
+    """Return the first path of a store that is not the user's alone: with its owner if that is somebody else."""
+    me = os.geteuid()
+    for path in itertools.islice(_paths(root), TRUST_PATHS_MAX):
+        try:
+            found = path.stat(follow_symlinks=path == root)
+        except OSError:
+            continue  # removed meanwhile
+        if found.st_uid != me:
+            return path, _user_name(found.st_uid)
+        if not stat.S_ISLNK(found.st_mode) and found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            return path, ""
+    return None
+
+
+def _paths(root: Path) -> Iterator[Path]:
+    """Yield the folder of a store and all that is in it, but what is hidden: that is no part of it."""
+    yield root
+    for base, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(base, name) for name in (*folders, *names) if not name.startswith("."))
+
+
+def _user_name(number: int) -> str:
+    import pwd
+
+    try:
+        return f"user {pwd.getpwuid(number).pw_name!r}"
+    except KeyError:
+        return f"user number {number}"
 
 
 def _cache(settings: Settings) -> Check:

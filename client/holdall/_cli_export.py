@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Callable
@@ -15,6 +16,7 @@ __all__ = [
     "as_bytes",
     "check_free",
     "default_suffix",
+    "exported_bytes",
     "is_exported_whole",
     "json_bytes",
     "write_atomically",
@@ -74,6 +76,13 @@ def write_object(value: Any, path: Path, reference: str, *, replace: bool) -> No
     write_atomically(path, _writer(value, suffix, reference), replace=replace)
 
 
+def exported_bytes(value: Any, reference: str) -> bytes:
+    """Return a value in the format in which it is written where nobody asked for another."""
+    target = io.BytesIO()
+    _writer(value, default_suffix(value), reference)(target)
+    return target.getvalue()
+
+
 def write_atomically(path: Path, write: _Writer, *, replace: bool) -> None:
     """Make a file, and the folders above it, whole or not at all; `AlreadyExistsError` if something is there and may not be replaced."""
     part = path.with_name(f".{path.name[:100]}.{os.getpid()}.part")
@@ -115,7 +124,7 @@ def _writer(value: Any, suffix: str, reference: str) -> _Writer:
             ) from None
         return lambda file: _write_all(file, text)
     kind = f"{type(value).__module__.partition('.')[0]}.{type(value).__qualname__}".removeprefix("builtins.")
-    formats = TABLE_SUFFIXES if table else (".npy",) if _is_array(value) else (".json",)
+    formats = TABLE_SUFFIXES if table else (".npy",) if _is_array(value) else (".json",) if _is_plain(value) else ()
     raise UnsupportedTypeError(
         f"{reference} is a {kind}, and there is no way to write one as {suffix or 'a file without suffix'}: "
         f"choose {', '.join((*formats, PICKLE_SUFFIXES[0]))}."
@@ -155,7 +164,9 @@ def _write_table(value: Any, kind: str, suffix: str, file: IO[bytes], reference:
         else:
             _write_arrow(value if kind == "arrow" else pa.Table.from_batches([value]), suffix, file)
     except (ValueError, TypeError, NotImplementedError, pa.ArrowException) as error:
-        raise UnsupportedTypeError(f"{reference} cannot be written as {suffix}: {error}") from error
+        reason = "; ".join(str(part) for part in error.args) or type(error).__name__
+        others = ".csv or .pkl" if suffix != ".csv" else ".parquet or .pkl"
+        raise UnsupportedTypeError(f"{reference} cannot be written as {suffix}: {reason}. Choose {others}.") from error
 
 
 def _write_pandas(frame: Any, suffix: str, file: IO[bytes]) -> None:
@@ -164,7 +175,13 @@ def _write_pandas(frame: Any, suffix: str, file: IO[bytes]) -> None:
 
         plain_index = isinstance(frame.index, pd.RangeIndex) and frame.index.name is None
         frame.to_csv(file, index=not plain_index)
-    elif suffix == ".parquet":
+        return
+    if not frame.columns.is_unique:
+        name = frame.columns[frame.columns.duplicated()][0]
+        raise ValueError(f"it has several columns {name!r}")
+    if frame.columns.inferred_type.startswith("mixed"):
+        raise ValueError("the names of its columns are not all of one type")
+    if suffix == ".parquet":
         frame.to_parquet(file, engine="pyarrow")
     else:
         frame.to_feather(file)
@@ -192,3 +209,11 @@ def _table(value: Any) -> str:
 
 def _is_array(value: Any) -> bool:
     return type(value).__module__ == "numpy" and type(value).__name__ == "ndarray"
+
+
+def _is_plain(value: Any) -> bool:
+    try:
+        strict_plain(value)
+    except UnsupportedTypeError:
+        return False
+    return True

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import math
 import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from holdall._artifact import Artifact
 from holdall._cli_json import plain
@@ -15,8 +16,11 @@ from holdall._flow import Flow
 from holdall._reference import Reference
 from holdall._run import Run
 from holdall.store import (
+    AccessDeniedError,
     FlowNotFoundError,
+    FormatError,
     HoldallError,
+    IntegrityError,
     NamespaceNotFoundError,
     NotFoundError,
     RunNotFoundError,
@@ -24,15 +28,21 @@ from holdall.store import (
 )
 
 __all__ = [
+    "DAMAGE",
+    "Entry",
     "Found",
+    "Unreadable",
     "artifact_json",
     "count_runs",
+    "entries",
     "find",
     "flow_json",
+    "newest_entry",
     "parse",
     "run_json",
     "run_reference",
     "versions",
+    "versions_reference",
 ]
 
 RUN_COUNT_MAX: Final = 1000
@@ -46,7 +56,27 @@ ALIASES_MAX: Final = 20
 
 _RUN_ID: Final = re.compile(r"[0-9]{8}T[0-9]{6}")
 
+DAMAGE: Final = (IntegrityError, FormatError, AccessDeniedError)
+"""What is wrong with one run or flow, and hides no other."""
+
 Found = Client | Flow | Run | Artifact
+
+
+class Unreadable(NamedTuple):
+    """A run that is there and cannot be read; its `id` is empty where not even the folder of the flow can be."""
+
+    namespace: str
+    flow: str
+    id: str
+    error: HoldallError
+
+    @property
+    def status(self) -> str:
+        """``damaged``, or ``unreadable`` where only the right to read is missing."""
+        return "unreadable" if isinstance(self.error, AccessDeniedError) else "damaged"
+
+
+Entry = Run | Unreadable
 
 
 def parse(text: str) -> Reference:
@@ -86,16 +116,67 @@ def find(client: Client, text: str) -> Found:
         raise NamespaceNotFoundError(f"{missing} Nor is it a flow with an alias: {error}") from None
 
 
-def versions(client: Client, reference: Reference) -> Iterator[Artifact]:
-    """Yield an artifact of each run that holds it, newest first; of one run, where the reference names one."""
+def versions_reference(text: str) -> Reference | None:
+    """Return the reference of an artifact, if `text` names one and neither a run nor an alias."""
+    if "/" not in text.rstrip("/"):
+        return None
+    reference = parse(text)
+    return reference if reference.artifact and not reference.run and not reference.alias else None
+
+
+def entries(flow: Flow) -> Iterator[Entry]:
+    """Yield the runs of a flow, newest first, and among them those that cannot be read."""
+    streams = [_entries(flow, space) for space in flow.namespaces]
+    return heapq.merge(*streams, key=lambda entry: entry.id, reverse=True)
+
+
+def newest_entry(flow: Flow) -> Entry | None:
+    """Return the newest run of a flow, whether or not it can be read; ``None`` where there is none."""
+    return next(entries(flow), None)
+
+
+def _entries(flow: Flow, space: str) -> Iterator[Entry]:
+    catalog = flow.client.repository.catalog
+    seen = set()
+    try:
+        for view in catalog.newest(space, flow.name):
+            seen.add(view.run)
+            yield Run._of(flow.client, view)
+    except DAMAGE as error:
+        damage = error
+    else:
+        return
+    # From here on one by one, which takes a listing for each run.
+    try:
+        for run_id in catalog.run_ids(space, flow.name):
+            if run_id in seen:
+                continue
+            try:
+                entry: Entry = Run._of(flow.client, catalog.run(space, flow.name, run_id))
+            except RunNotFoundError:
+                continue  # it died before its first record
+            except DAMAGE as error:
+                entry = Unreadable(space, flow.name, run_id, error)
+            yield entry
+    except AccessDeniedError:
+        yield Unreadable(space, flow.name, "", damage)
+
+
+def versions(client: Client, reference: Reference) -> Iterator[Artifact | Unreadable]:
+    """Yield an artifact of each run that holds it, newest first; of one run, where the reference names one.
+
+    A run that cannot be read may hold it, too.
+    """
     if reference.run is not None or reference.alias is not None:
         yield client.artifact(reference)
         return
     home = client if reference.namespace is None else client.in_namespace(reference.namespace)
     name = str(reference.artifact)
     any_found = False
-    for run in itertools.islice(home.flow(str(reference.flow)).runs(), VERSIONS_LOOK_BACK_RUNS):
-        if name in run:
+    for run in itertools.islice(entries(home.flow(str(reference.flow))), VERSIONS_LOOK_BACK_RUNS):
+        if isinstance(run, Unreadable):
+            yield run
+        elif name in run:
             any_found = True
             yield run[name]
     if not any_found:
@@ -106,19 +187,22 @@ def count_runs(flow: Flow) -> tuple[int, bool]:
     """Return how many runs a flow has, and whether there are more than were counted."""
     catalog = flow.client.repository.catalog
     ids = itertools.chain.from_iterable(catalog.run_ids(space, flow.name) for space in flow.namespaces)
-    count = sum(1 for _ in itertools.islice(ids, RUN_COUNT_MAX + 1))
+    try:
+        count = sum(1 for _ in itertools.islice(ids, RUN_COUNT_MAX + 1))
+    except AccessDeniedError:
+        return 0, True
     return min(count, RUN_COUNT_MAX), count > RUN_COUNT_MAX
 
 
-def run_reference(run: Run) -> str:
+def run_reference(run: Entry) -> str:
     """Return the reference that always means this run."""
-    return str(Reference(run.namespace, run.flow, run=run.id))
+    return str(Reference(run.namespace, run.flow, run=run.id or None))
 
 
 def flow_json(flow: Flow, *, whole: bool = False) -> dict[str, Any]:
     """Return what is told of a flow; the `whole` of it has the newest runs and the aliases."""
     count, more = count_runs(flow)
-    newest = next(flow.runs(limit=1), None)
+    newest = newest_entry(flow)
     space = flow.namespaces[0] if len(flow.namespaces) == 1 else None
     told: dict[str, Any] = {
         "kind": "flow",
@@ -130,17 +214,18 @@ def flow_json(flow: Flow, *, whole: bool = False) -> dict[str, Any]:
         "latest_run": None if newest is None else _brief(newest),
     }
     if whole:
-        try:
-            successful = _brief(flow.latest_successful_run)
-        except RunNotFoundError:
-            successful = None
-        told["latest_successful_run"] = successful
+        good = next((run for run in entries(flow) if isinstance(run, Run) and run.successful), None)
+        told["latest_successful_run"] = None if good is None else _brief(good)
         told["aliases"] = _aliases(flow)
     return told
 
 
-def run_json(run: Run) -> dict[str, Any]:
-    """Return what is told of a run."""
+def run_json(run: Entry) -> dict[str, Any]:
+    """Return what is told of a run; of one that cannot be read, why."""
+    if isinstance(run, Unreadable):
+        place = {"namespace": run.namespace, "flow": run.flow, "finished": None, "seconds": None, "exception": None}
+        empty: dict[str, Any] = {"tags": [], "params": {}, "metrics": {}, "info": {}, "artifacts": []}
+        return {**_brief(run), **place, **empty, "error": str(run.error)}
     finished = run.finished_at
     try:
         params = {name: plain(value) for name, value in run.params.items()}
@@ -182,13 +267,13 @@ def artifact_json(artifact: Artifact) -> dict[str, Any]:
     }
 
 
-def _brief(run: Run) -> dict[str, Any]:
+def _brief(run: Entry) -> dict[str, Any]:
     return {
         "kind": "run",
         "reference": run_reference(run),
         "run": run.id,
         "status": run.status,
-        "started": run.created_at.isoformat(),
+        "started": None if isinstance(run, Unreadable) else run.created_at.isoformat(),
     }
 
 
@@ -199,8 +284,8 @@ def _aliases(flow: Flow) -> dict[str, str]:
         for name in aliases.names(space, flow.name)[:ALIASES_MAX]:
             try:
                 found.setdefault(name, run_reference(aliases.resolve(flow, name)))
-            except NotFoundError:
-                continue  # its run is gone
+            except (NotFoundError, *DAMAGE):
+                continue  # its run is gone, or cannot be read, which is told of the run
     return found
 
 

@@ -28,7 +28,8 @@ def strict_plain(value: Any) -> Any:
     """Return `value` as JSON can hold it; raise `UnsupportedTypeError`, with the path, for what it cannot hold.
 
     Tuples and sets become lists; dates and times ISO 8601; decimals, fractions, UUIDs and paths text; the numbers that
-    JSON lacks ``"nan"``, ``"inf"`` and ``"-inf"``; NumPy scalars the number in them; keys text.
+    JSON lacks ``"nan"``, ``"inf"`` and ``"-inf"``; NumPy scalars the number in them. Keys must be strings: as text, 1
+    and ``"1"`` would be one.
     """
     return _convert(value, "", _refuse)
 
@@ -44,7 +45,8 @@ def _convert(value: Any, path: str, other: Callable[[Any, str], Any]) -> Any:
     if isinstance(value, _AS_TEXT):
         return str(value)
     if isinstance(value, Mapping):
-        return {_key(key, path, other): _convert(item, f"{path}[{key!r}]", other) for key, item in value.items()}
+        items = {_key(key, path, other): _convert(item, f"{path}[{key!r}]", other) for key, item in value.items()}
+        return items if len(items) == len(value) else other(value, path)
     if isinstance(value, list | tuple | set | frozenset):
         return [_convert(item, f"{path}[{number}]", other) for number, item in enumerate(value)]
     if kind.__module__ == "numpy" and getattr(value, "ndim", None) == 0 and callable(getattr(value, "item", None)):
@@ -54,11 +56,7 @@ def _convert(value: Any, path: str, other: Callable[[Any, str], Any]) -> Any:
 
 
 def _key(key: Any, path: str, other: Callable[[Any, str], Any]) -> str:
-    if isinstance(key, str):
-        return key
-    if key is None or isinstance(key, bool | int | float):
-        return str(_convert(key, path, other))
-    return str(other(key, f"{path}.keys()"))
+    return str(key) if isinstance(key, str) else str(other(key, f"{path}.keys()"))
 
 
 def _describe(value: Any, path: str) -> Any:  # noqa: ARG001 - called where `_refuse` may be
@@ -67,4 +65,6 @@ def _describe(value: Any, path: str) -> Any:  # noqa: ARG001 - called where `_re
 
 def _refuse(value: Any, path: str) -> Any:
     kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+    if path.endswith(".keys()"):
+        raise UnsupportedTypeError(f"in JSON keys are strings, and {value!r:.60} at {path} is of type {kind}")
     raise UnsupportedTypeError(f"JSON has no way to say a {kind}{f' at {path}' if path else ''}")

@@ -18,6 +18,8 @@ COLUMN_GAP: Final = "  "
 COLUMN_WIDTH_MIN: Final = 8
 """A column that is narrower tells nothing any more; rather than that, the line is too long."""
 
+RANK_OF_IDS: Final = 2
+
 _CODES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 
 
@@ -33,7 +35,8 @@ class _Column:
     cells: list[Styled]
     natural: int
     right: bool
-    keep: bool
+    rank: int
+    """What has the lowest rank is cut first, and left out before anything of a higher one is cut."""
     width: int = 0
 
     def __post_init__(self) -> None:
@@ -85,11 +88,13 @@ class Output:
         *,
         right: Collection[str] = (),
         keep: Collection[str] = (),
+        ids: Collection[str] = (),
     ) -> None:
         """Write rows under heads, aligned with spaces; columns without any value are left out.
 
-        Numbers are aligned at the `right`. Where the terminal is too narrow, the columns to `keep` are cut last, and of
-        the others the last are left out.
+        Numbers are aligned at the `right`. Where the terminal is too narrow, columns are cut and then left out from
+        the right: first those that are neither in `keep` nor `ids`, then those in `keep`. `ids` are cut when only they
+        are left.
         """
         cells = [[cell if isinstance(cell, Styled) else Styled(cell, "") for cell in row] for row in rows]
         columns = []
@@ -97,8 +102,9 @@ class Output:
             column = [Styled(clean(row[number].text), row[number].style) for row in cells]
             if any(cell.text for cell in column):
                 column.insert(0, Styled(head.upper(), "dim"))
+                natural = max(width_of(cell.text) for cell in column)
                 columns.append(
-                    _Column(column, max(width_of(cell.text) for cell in column), head in right, head in keep)
+                    _Column(column, natural, head in right, RANK_OF_IDS if head in ids else int(head in keep))
                 )
         self._fit(columns)
         for line in zip(*(column.cells for column in columns), strict=True):
@@ -112,20 +118,22 @@ class Output:
         return space + painted if column.right else painted + space
 
     def _fit(self, columns: list[_Column]) -> None:
-        """Make a line fit into the terminal: cut what need not be kept, then leave it out, then cut the rest."""
+        """Make a line fit into the terminal: rank by rank, cut, then leave out; the highest rank is only cut."""
         if self._width is None:
             return
         while columns:
             room = self._width - len(COLUMN_GAP) * (len(columns) - 1) - sum(column.width for column in columns)
-            loose = [column for column in columns if not column.keep]
-            shrinkable = [column for column in loose or columns if column.width > COLUMN_WIDTH_MIN]
-            if room >= 0 or not (shrinkable or loose):
+            lowest = min(column.rank for column in columns)
+            loose = [column for column in columns if column.rank == lowest]
+            shrinkable = [column for column in loose if column.width > COLUMN_WIDTH_MIN]
+            if room >= 0 or (not shrinkable and lowest == RANK_OF_IDS):
                 return
             if shrinkable:
                 widest = max(shrinkable, key=lambda column: column.width)
                 widest.width -= 1
             else:
-                columns.remove(loose.pop())
+                last = loose.pop()
+                columns[:] = [column for column in columns if column is not last]
                 for column in loose:
                     column.width = column.natural  # there is room again
 

@@ -17,6 +17,7 @@ from holdall._cli_export import (
     as_bytes,
     check_free,
     default_suffix,
+    exported_bytes,
     is_exported_whole,
     json_bytes,
     write_atomically,
@@ -25,9 +26,12 @@ from holdall._cli_export import (
 from holdall._cli_find import artifact_json, parse
 from holdall._cli_output import Output
 from holdall._client import Client
+from holdall._defaults import STORE_FOLDER
 from holdall._recorder import ActiveRun, RunContext
-from holdall._text import size_text
+from holdall._reference import Reference
+from holdall._text import new_text, size_text
 from holdall.store import InvalidNameError, UnsafeLoadError, UnsupportedTypeError
+from holdall_store.format import check_name
 
 __all__ = ["cat", "get", "put"]
 
@@ -43,7 +47,9 @@ NAME_BYTES_MAX: Final = 200
 def get(client: Client, options: argparse.Namespace, output: Output) -> int:
     """Write an artifact to a file or a directory, and its path to standard output."""
     artifact = _artifact(client, options.reference)
-    target = None if options.output is None else Path(options.output)
+    if options.output == "-":
+        return _to_stdout(artifact, options, output)
+    target: str | None = options.output
     if artifact.type in ("file", "directory"):
         path = _place(target, artifact.name)
         check_free(path, replace=options.force and artifact.type == "file")
@@ -72,6 +78,7 @@ def put(client: Client, options: argparse.Namespace, output: Output) -> int:
     with _source(options.path, reference.artifact or "") as path:
         if not path.exists():
             raise FileNotFoundError(f"There is no file or directory {options.path!r}.")
+        _check_source(path, reference, options.path)
         with RunContext(reference.flow, params=None, tags=options.tags, client=home) as run:
             artifact = _save(run, path, reference.artifact)
     if output.as_json:
@@ -79,9 +86,7 @@ def put(client: Client, options: argparse.Namespace, output: Output) -> int:
     else:
         output.line(artifact.reference)
         if output.terminal and not output.quiet:
-            output.note(
-                f"Saved {size_text(artifact.size)}, of which {size_text(artifact.stored)} was new to the store."
-            )
+            output.note(f"Saved {size_text(artifact.size)} ({new_text(artifact._stored.record, sentence=True)}).")
     return 0
 
 
@@ -90,11 +95,7 @@ def cat(client: Client, options: argparse.Namespace, output: Output) -> int:
     artifact = _artifact(client, options.reference)
     instead = f"'holdall get {options.reference}' writes it to a file."
     if artifact.type == "file":
-        with artifact.open() as stream:
-            if output.terminal:
-                _refuse_binary(stream.read(LOOK_BYTES), instead)
-                stream.seek(0)
-            shutil.copyfileobj(stream, sys.stdout.buffer, COPY_BYTES)
+        _stream_file(artifact, output, instead)
         return 0
     if artifact.type == "directory" or is_exported_whole(artifact.type):
         raise UnsupportedTypeError(f"{artifact.reference} is a {artifact.type}, and has no text: {instead}")
@@ -130,11 +131,37 @@ def _load(artifact: Artifact, options: argparse.Namespace) -> Any:
         raise UnsafeLoadError(f"{error} On the command line: --trust.") from None
 
 
-def _place(target: Path | None, name: str) -> Path:
-    """Return where to write; a directory that is there means inside of it, as with ``cp``."""
+def _to_stdout(artifact: Artifact, options: argparse.Namespace, output: Output) -> int:
+    """Write what ``get`` would write to a file."""
+    if output.as_json:
+        raise InvalidNameError("-o - writes the artifact to standard output, where --json writes too: choose one.")
+    instead = "-o NAME writes them to a file."
+    if artifact.type == "file":
+        _stream_file(artifact, output, instead)
+        return 0
+    if artifact.type == "directory":
+        raise UnsupportedTypeError(f"{artifact.reference} is a directory, which no stream can hold: -o FOLDER.")
+    data = exported_bytes(_load(artifact, options), artifact.reference)
+    if output.terminal:
+        _refuse_binary(data[:LOOK_BYTES], instead)
+    sys.stdout.buffer.write(data)
+    return 0
+
+
+def _stream_file(artifact: Artifact, output: Output, instead: str) -> None:
+    with artifact.open() as stream:
+        if output.terminal:
+            _refuse_binary(stream.read(LOOK_BYTES), instead)
+            stream.seek(0)
+        shutil.copyfileobj(stream, sys.stdout.buffer, COPY_BYTES)
+
+
+def _place(target: str | None, name: str) -> Path:
+    """Return where to write; a directory that is there, or a slash at the end, means inside of it, as with ``cp``."""
     if target is None:
         return Path(name)
-    return target / name if target.is_dir() else target
+    path = Path(target)
+    return path / name if path.is_dir() or target.endswith("/") else path
 
 
 def _with_suffix(name: str, value: Any) -> str:
@@ -164,6 +191,23 @@ def _source(path: str, name: str) -> Generator[Path]:
         file = Path(folder) / (name if len(name.encode()) <= NAME_BYTES_MAX else "stdin")
         write_atomically(file, lambda target: shutil.copyfileobj(sys.stdin.buffer, target, COPY_BYTES), replace=False)
         yield file
+
+
+def _check_source(path: Path, reference: Reference, given: str) -> None:
+    """Refuse what cannot be saved before a run begins: it would be left behind empty, and failed."""
+    from holdall_store.serializers.files import encode_directory, encode_file
+
+    check_name(path.resolve().name if reference.artifact is None else reference.artifact, "artifact")
+    if path.is_dir():
+        encode_directory(path, (STORE_FOLDER,))  # which looks at what is there, and reads no file
+        return
+    if not path.is_file():
+        name = f"{reference.flow}/{reference.artifact or 'NAME'}"
+        raise UnsupportedTypeError(
+            f"{given!r} is neither a file nor a directory. What it gives can be saved: holdall put - {name} < {given}"
+        )
+    encode_file(path)
+    path.open("rb").close()  # may it be read?
 
 
 def _save(run: ActiveRun, path: Path, name: str | None) -> Artifact:

@@ -9,7 +9,21 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final, TypeVar
 
 from holdall._artifact import Artifact
-from holdall._cli_find import artifact_json, count_runs, find, flow_json, parse, run_json, run_reference, versions
+from holdall._cli_find import (
+    Entry,
+    Unreadable,
+    artifact_json,
+    count_runs,
+    entries,
+    find,
+    flow_json,
+    newest_entry,
+    parse,
+    run_json,
+    run_reference,
+    versions,
+    versions_reference,
+)
 from holdall._cli_output import Output, Styled
 from holdall._client import Client
 from holdall._flow import Flow
@@ -17,12 +31,14 @@ from holdall._reference import Reference
 from holdall._run import Run
 from holdall._text import (
     duration_text,
+    new_text,
     number_text,
     place_text,
     size_text,
     time_text,
     value_text,
 )
+from holdall._values import check_tags
 from holdall.store import HoldallError, InvalidNameError
 
 __all__ = ["ls", "show"]
@@ -33,7 +49,7 @@ RUNS_DEFAULT: Final = 20
 
 RUNS_SHOWN: Final = 10
 
-_STYLES: Final = {"succeeded": "green", "failed": "red", "running": "yellow"}
+_STYLES: Final = {"succeeded": "green", "failed": "red", "running": "yellow", "damaged": "red", "unreadable": "red"}
 
 _T = TypeVar("_T")
 
@@ -41,29 +57,26 @@ _T = TypeVar("_T")
 def ls(client: Client, options: argparse.Namespace, output: Output) -> int:
     """List flows, the runs of a flow, the artifacts of a run, or the versions of an artifact."""
     client.repository.record()  # a store that is not there is no empty store
-    found = client if options.target is None else find(client, options.target)
+    # The versions of an artifact are looked for in all runs: the newest may be damaged.
+    reference = None if options.target is None else versions_reference(options.target)
+    found = reference or (client if options.target is None else find(client, options.target))
     if options.tags and not isinstance(found, Flow):
         raise InvalidNameError("--tag chooses among the runs of a flow: holdall ls FLOW --tag TAG.")
     if isinstance(found, Client):
-        _list_flows(found, options, output)
-    elif isinstance(found, Flow):
-        runs, more = _limited(found.runs(*options.tags), options, RUNS_DEFAULT)
-        _write_runs(runs, output, namespaces=len(found.namespaces) > 1)
-        _note_more(more, "runs", output)
-        if not runs:
-            output.note(f"No runs of flow {found.name!r}{' with these tags' if options.tags else ''}.")
-    elif isinstance(found, Run):
+        return _list_flows(found, options, output)
+    if isinstance(found, Flow):
+        return _list_runs(found, options, output)
+    if isinstance(found, Run):
         artifacts, more = _limited(iter(found), options, 0)
         _write_artifacts(artifacts, output)
         _note_more(more, "artifacts", output)
         if not artifacts:
             output.note(f"Run {found.id} holds no artifacts.")
-    else:
-        every = versions(client, parse(str(options.target)))
-        artifacts, more = _limited(every, options, RUNS_DEFAULT)
-        _write_artifacts(artifacts, output, runs=True)
-        _note_more(more, "versions", output)
-    return 0
+        return 0
+    every, more = _limited(versions(client, reference or parse(str(options.target))), options, RUNS_DEFAULT)
+    _write_artifacts([each for each in every if isinstance(each, Artifact)], output, runs=True)
+    _note_more(more, "versions", output)
+    return _note_damage(every, output)
 
 
 def show(client: Client, options: argparse.Namespace, output: Output) -> int:
@@ -73,16 +86,17 @@ def show(client: Client, options: argparse.Namespace, output: Output) -> int:
     if isinstance(found, Client):
         raise InvalidNameError(f"{options.target!r} is a namespace: 'holdall ls {options.target}' lists its flows.")
     if isinstance(found, Flow):
-        _show_flow(found, output)
-    elif isinstance(found, Run):
+        return _show_flow(found, output)
+    if isinstance(found, Run):
         _show_run(found, output)
     else:
         _show_artifact(found, output)
     return 0
 
 
-def _list_flows(client: Client, options: argparse.Namespace, output: Output) -> None:
+def _list_flows(client: Client, options: argparse.Namespace, output: Output) -> int:
     flows, more = _limited(iter(client.flows), options, FLOWS_DEFAULT)
+    newest = [newest_entry(flow) for flow in flows]
     if output.as_json:
         output.json([flow_json(flow) for flow in flows])
     elif output.quiet:
@@ -94,26 +108,39 @@ def _list_flows(client: Client, options: argparse.Namespace, output: Output) -> 
         heads = ["flow", "runs", "newest run", "status", "began", *(["namespace"] if everywhere else [])]
         output.table(
             heads,
-            [_flow_row(flow, everywhere) for flow in flows],
+            [_flow_row(flow, run, everywhere) for flow, run in zip(flows, newest, strict=True)],
             right={"runs"},
-            keep={"flow", "runs", "newest run", "status"},
+            keep={"runs", "status"},
+            ids={"flow", "newest run"},
         )
     _note_more(more, "flows", output)
     if not flows:
         others = [space for space in client.namespaces if space != client.namespace]
         hint = f" Others: {', '.join(others[:10])}; --all-namespaces lists them all." if others else ""
         output.note(f"No flows in {client.namespace or 'any namespace'} ({place_text(client.url)}).{hint}")
+    return _note_damage(newest, output)
 
 
-def _flow_row(flow: Flow, everywhere: bool) -> list[str | Styled]:
+def _flow_row(flow: Flow, newest: Entry | None, everywhere: bool) -> list[str | Styled]:
     count, more = count_runs(flow)
     row: list[str | Styled] = [Styled(flow.name, "bold"), f"{count}{'+' if more else ''}"]
-    newest = next(flow.runs(limit=1), None)
-    row += [newest.id, _status(newest), time_text(newest.created_at)] if newest is not None else ["", "", ""]
+    row += [newest.id, _status(newest), _began(newest)] if newest is not None else ["", "", ""]
     return [*row, ", ".join(flow.namespaces)] if everywhere else row
 
 
-def _write_runs(runs: Iterable[Run], output: Output, *, namespaces: bool) -> None:
+def _list_runs(flow: Flow, options: argparse.Namespace, output: Output) -> int:
+    tags = set(check_tags(options.tags))
+    # What carries which tags is not known of a run that cannot be read.
+    chosen = (run for run in entries(flow) if isinstance(run, Unreadable) or tags <= run.tags)
+    runs, more = _limited(chosen, options, RUNS_DEFAULT)
+    _write_runs(runs, output, namespaces=len(flow.namespaces) > 1)
+    _note_more(more, "runs", output)
+    if not runs:
+        output.note(f"No runs of flow {flow.name!r}{' with these tags' if options.tags else ''}.")
+    return _note_damage(runs, output)
+
+
+def _write_runs(runs: Iterable[Entry], output: Output, *, namespaces: bool) -> None:
     if output.as_json:
         output.json([run_json(run) for run in runs])
     elif output.quiet:
@@ -131,11 +158,17 @@ def _write_runs(runs: Iterable[Run], output: Output, *, namespaces: bool) -> Non
             *(["namespace"] if namespaces else []),
         ]
         output.table(
-            heads, [_run_row(run, namespaces) for run in runs], right={"took"}, keep={"run", "status", "began"}
+            heads,
+            [_run_row(run, namespaces) for run in runs],
+            right={"took"},
+            keep={"status", "began"},
+            ids={"run"},
         )
 
 
-def _run_row(run: Run, namespaces: bool) -> list[str | Styled]:
+def _run_row(run: Entry, namespaces: bool) -> list[str | Styled]:
+    if isinstance(run, Unreadable):
+        return [run.id, _status(run), "", "", "", "", "", *([run.namespace] if namespaces else [])]
     metrics = " ".join(f"{name}={number_text(value)}" for name, value in run.metrics.items())
     row: list[str | Styled] = [run.id, _status(run), time_text(run.created_at), duration_text(run.duration)]
     row += [metrics, ", ".join(sorted(run.tags)), ", ".join(run.keys())]
@@ -154,24 +187,26 @@ def _write_artifacts(artifacts: list[Artifact], output: Output, *, runs: bool = 
             heads,
             [_artifact_row(artifact, runs) for artifact in artifacts],
             right={"size", "new"},
-            keep={"artifact", "size", "run"},
+            keep={"size"},
+            ids={"artifact", "run"},
         )
 
 
 def _artifact_row(artifact: Artifact, runs: bool) -> list[str | Styled]:
     row: list[str | Styled] = [Styled(artifact.name, "bold"), artifact.type, size_text(artifact.size)]
-    row += [size_text(artifact.stored), artifact.digest[:12], time_text(artifact.created_at)]
+    row += [new_text(artifact._stored.record), artifact.digest[:12], time_text(artifact.created_at)]
     return [*row, artifact.run_id] if runs else row
 
 
-def _show_flow(flow: Flow, output: Output) -> None:
+def _show_flow(flow: Flow, output: Output) -> int:
+    runs = list(itertools.islice(entries(flow), RUNS_SHOWN))
     if output.as_json:
         output.json(flow_json(flow, whole=True))
-        return
+        return _note_damage(runs, output)
     if output.quiet:
         for space in flow.namespaces:
             output.line(str(Reference(space, flow.name)))
-        return
+        return _note_damage(runs, output)
     told = flow_json(flow, whole=True)
     successful = told["latest_successful_run"]
     output.facts(
@@ -185,7 +220,8 @@ def _show_flow(flow: Flow, output: Output) -> None:
         }
     )
     output.line()
-    _write_runs(flow.runs(limit=RUNS_SHOWN), output, namespaces=len(flow.namespaces) > 1)
+    _write_runs(runs, output, namespaces=len(flow.namespaces) > 1)
+    return _note_damage(runs, output)
 
 
 def _show_run(run: Run, output: Output) -> None:
@@ -234,7 +270,7 @@ def _show_artifact(artifact: Artifact, output: Output) -> None:
             "reference": artifact.reference,
             "store": place_text(artifact.client.url),
             "type": artifact.type,
-            "size": f"{size_text(artifact.size)} ({size_text(artifact.stored)} new)",
+            "size": f"{size_text(artifact.size)} ({new_text(artifact._stored.record, sentence=True)})",
             "saved": time_text(artifact.created_at, full=True),
             "digest": artifact.digest,
             "libraries": ", ".join(f"{name} {version}" for name, version in artifact.libraries.items()),
@@ -277,8 +313,12 @@ def _origin(info: Any) -> dict[str, str]:
     }
 
 
-def _status(run: Run) -> Styled:
+def _status(run: Entry) -> Styled:
     return Styled(run.status, _STYLES.get(run.status, ""))
+
+
+def _began(run: Entry) -> str:
+    return "" if isinstance(run, Unreadable) else time_text(run.created_at)
 
 
 def _limited(items: Iterator[_T], options: argparse.Namespace, default: int) -> tuple[list[_T], bool]:
@@ -294,3 +334,13 @@ def _note_more(more: bool, what: str, output: Output) -> None:
     if more:
         sys.stdout.flush()  # so that a terminal has it below the rows
         output.note(f"There are more {what}: --limit 0 lists them all.")
+
+
+def _note_damage(found: Iterable[object], output: Output) -> int:
+    """Name what could not be read beside the data; return the exit code."""
+    damaged = [each for each in found if isinstance(each, Unreadable)]
+    if damaged:
+        sys.stdout.flush()
+    for each in damaged:
+        output.note(f"{run_reference(each)} is {each.status}: {each.error}")
+    return 1 if damaged else 0

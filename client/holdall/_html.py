@@ -12,7 +12,17 @@ import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, ParamSpec
 
-from holdall._text import clean, count_text, duration_text, number_text, place_text, size_text, time_text, value_text
+from holdall._text import (
+    clean,
+    count_text,
+    duration_text,
+    new_text,
+    number_text,
+    place_text,
+    size_text,
+    time_text,
+    value_text,
+)
 from holdall.store import HoldallError
 
 if TYPE_CHECKING:
@@ -161,7 +171,7 @@ def artifact_html(artifact: Artifact) -> str:
         _facts(
             {
                 "type": _code(artifact.type),
-                "size": f"{size_text(artifact.size)}, of which {size_text(artifact.stored)} was new to the store",
+                "size": f"{size_text(artifact.size)} ({new_text(artifact._stored.record, sentence=True)})",
                 "saved": _when(artifact.created_at, full=True),
                 "digest": _code(artifact.digest[:16], title=artifact.digest),
                 "libraries": _listed(libraries),
@@ -197,7 +207,8 @@ def _artifacts(run: Run) -> str:
         return _none("No artifacts.")
     artifacts, more = _take(iter(run))
     rows = [
-        [_tag("b", each.name), _code(each.type), size_text(each.size), size_text(each.stored)] for each in artifacts
+        [_tag("b", each.name), _code(each.type), size_text(each.size), new_text(each._stored.record)]
+        for each in artifacts
     ]
     return _table(["artifact", "type", "size", "new bytes"], rows, more, "artifacts", numbers=("size", "new bytes"))
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 import unicodedata
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
+
+if TYPE_CHECKING:
+    from holdall_store.format import ArtifactRecord
 
 __all__ = [
     "clean",
     "count_text",
     "duration_text",
     "fit",
+    "new_text",
     "number_text",
     "place_text",
     "size_text",
@@ -45,6 +49,13 @@ def size_text(size: int) -> str:
     while value >= 999.5 and unit < len(_UNITS) - 1:
         value, unit = value / 1000, unit + 1
     return f"{value:.0f} {_UNITS[unit]}" if value >= 99.95 else f"{value:.1f} {_UNITS[unit]}"
+
+
+def new_text(record: ArtifactRecord, *, sentence: bool = False) -> str:
+    """Return how much a save added to the packs of a store; of a value that lives in the record of its run, that."""
+    if record.new == 0 and not record.spilled and not any(buffer.spans for buffer in record.buffers):
+        return "kept in the record of the run" if sentence else "–"
+    return f"{size_text(record.new)} new" if sentence else size_text(record.new)
 
 
 def duration_text(duration: dt.timedelta) -> str:

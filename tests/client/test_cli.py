@@ -77,6 +77,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         ([], "COMMAND"),
         (["lss"], "'lss'"),
         (["ls", "--limit", "few"], "'few' is no number of rows"),
+        (["ls", "--limit", "-1"], "'-1' is no number of rows"),
         (["ls", "-n", "user:a", "--all-namespaces"], "not allowed with"),
         (["ls", "-n", "ana"], "'ana' is no namespace"),
         (["ls", "a/b/c"], "no namespace"),
@@ -251,7 +252,7 @@ def test_colours_are_for_terminals(
 def test_tables_fit_the_terminal(
     columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No line is wider than the terminal, and ids stay whole as long as there is room."""
+    """No line is wider than the terminal, and ids stay whole as long as there is room for them alone."""
     monkeypatch.setenv("NO_COLOR", "1")
     with holdall.run("churn", tags=["模型", "a long tag of many words"]) as active:
         active.log({f"metric{number}": 0.123456 for number in range(5)})
@@ -262,7 +263,8 @@ def test_tables_fit_the_terminal(
 
     lines = capsys.readouterr().out.splitlines()
     assert max(map(width_of, lines)) <= columns
-    assert (active.id in lines[1]) is (columns >= 60)
+    assert active.id in lines[1]
+    assert ("succeeded" in lines[1]) is (columns >= 60)
     assert ("artifact4" in lines[1]) is (columns == 220)
 
 
@@ -310,6 +312,58 @@ def test_a_reader_that_leaves_is_no_error() -> None:
     program.stderr.close()
 
     assert (program.wait(), complaint) == (0, b"")
+
+
+@pytest.mark.parametrize("arguments", ["ls", "cat churn/model", "put note.txt churn/note", "--help"])
+def test_a_closed_standard_output_is_told(arguments: str, folder: Path) -> None:
+    """Without a standard output nothing is done, and one line says why."""
+    holdall.save(1, "churn/model")
+    (folder / "note.txt").write_text("a")
+
+    result = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m holdall {arguments} >&-"], capture_output=True, text=True, check=False
+    )
+
+    assert result.returncode == 1
+    assert result.stderr.startswith("holdall: Standard output is closed")
+    assert result.stderr.count("\n") == 1
+    assert len(list(holdall.Flow("churn").runs())) == 1
+
+
+def test_a_closed_standard_error_is_no_error() -> None:
+    """Without a standard error, messages go nowhere, and data and exit codes are what they are."""
+    holdall.save(1, "churn/model")
+    program = f"{sys.executable} -m holdall"
+
+    result = subprocess.run(
+        ["sh", "-c", f"{program} cat churn/model 2>&-; {program} cat churn/nothing 2>&-; echo $?"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert result.stdout == "1\n3\n"
+
+
+@pytest.mark.parametrize(("link", "told"), [(True, "is a link to 'nowhere'"), (False, "is a file")])
+@pytest.mark.parametrize("arguments", [["ls"], ["cat", "churn/model"], ["put", "note.txt", "churn"]])
+def test_what_is_no_folder_is_no_store(
+    arguments: list[str], link: bool, told: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file or a dangling link where the store should be is told as such, with the way out."""
+    (folder / "note.txt").write_text("a")
+    place = folder / ".holdall"
+    if link:
+        place.symlink_to("nowhere")
+    else:
+        place.write_text("")
+
+    assert main(arguments) == 3
+
+    err = capsys.readouterr().err
+    assert told in err
+    assert "--store" in err
+    assert sorted(path.name for path in folder.iterdir()) == [".holdall", "note.txt"]
 
 
 def test_an_encoding_that_lacks_a_letter_is_no_error() -> None:

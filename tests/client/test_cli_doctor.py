@@ -275,3 +275,46 @@ def test_the_cache_is_measured(isolated: Path, capsys: pytest.CaptureFixture[str
     _, checks = diagnose(capsys)
 
     assert checks["cache"]["message"] == f"{isolated / 'cache'}: 1.5 kB in 1 file; copies of files up to 10.7 GB"
+
+
+def test_a_damaged_run_fails(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The newest run of each flow, of whatever namespace, is read; a damaged one is a failure that names it."""
+    client = holdall.Client(namespace="production:churn")
+    reference = holdall.save(1, "churn/model", client=client).reference
+    assert "newest run of 1 flow was read" in diagnose(capsys)[1]["runs"]["message"]
+    for record in (folder / ".holdall" / "runs").glob("*/*/*/*"):
+        record.chmod(0o644)
+        record.write_bytes(b"")
+
+    code, checks = diagnose(capsys)
+
+    assert code == 1
+    assert checks["run"]["status"] == "fail"
+    assert checks["run"]["message"].startswith(reference.replace("/model", "") + " is damaged: ")
+    assert "backup" in checks["run"]["hint"]
+
+
+def test_whose_the_store_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where the store is somebody else's, the report says whose, and speaks of no chmod."""
+    holdall.save(1, "churn/model")
+    other = os.geteuid() + 1
+    monkeypatch.setattr(os, "geteuid", lambda: other)
+
+    trust = diagnose(capsys)[1]["trust"]
+
+    assert trust["status"] == "warn"
+    assert ".holdall' belongs to user " in trust["message"]
+    assert "chmod" not in trust["hint"]
+
+
+@pytest.mark.parametrize("inner", ["runs", "runs/user%3aana/churn", "packs"])
+def test_an_inner_folder_of_many_is_told(inner: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder in the store that others may write to is named, since what lies there is not trusted."""
+    holdall.save("x" * 50_000, "churn/model")
+    (folder / ".holdall" / inner).chmod(0o777)
+
+    trust = diagnose(capsys)[1]["trust"]
+
+    assert trust["status"] == "warn"
+    assert f"others may write to '{folder / '.holdall' / inner}'" in trust["message"]
+    assert "chmod -R go-w" in trust["hint"]

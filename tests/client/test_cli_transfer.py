@@ -10,6 +10,7 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import holdall
+from holdall import _cli_transfer
 from holdall._cli import main
+from holdall.store import StorageError
 
 FRAME = pd.DataFrame({"a": [1, 2], "b": ["x", "y"]})
 
@@ -127,7 +130,7 @@ PLAIN: list[tuple[Any, str, bytes]] = [
     (3, "value.json", b"3\n"),
     (None, "value.json", b"null\n"),
     ([1, (2.5, True)], "value.json", b"[\n  1,\n  [\n    2.5,\n    true\n  ]\n]\n"),
-    ({"x": float("nan"), 1: float("-inf")}, "value.json", b'{\n  "x": "nan",\n  "1": "-inf"\n}\n'),
+    ({"x": float("nan"), "1": float("-inf")}, "value.json", b'{\n  "x": "nan",\n  "1": "-inf"\n}\n'),
     (np.float32(0.5), "value.json", b"0.5\n"),
     (dt.date(2026, 11, 23), "value.json", b'"2026-11-23"\n'),
     ([decimal.Decimal("1.10"), Path("a/b")], "value.json", b'[\n  "1.10",\n  "a/b"\n]\n'),
@@ -217,12 +220,22 @@ def test_anything_as_a_pickle(folder: Path) -> None:
     ("value", "arguments", "told"),
     [
         ({"w": [np.arange(3)]}, ["get"], "numpy.ndarray at ['w'][0]"),
-        ({(1, 2): 3}, ["get"], "say a tuple at .keys()"),
+        ({(1, 2): 3}, ["get"], "(1, 2) at .keys() is of type tuple"),
+        ({1: "a", "1": "b"}, ["get"], "in JSON keys are strings, and 1 at .keys() is of type int"),
+        ({1: "a", "1": "b"}, ["cat"], "In Python: holdall.load('user:ana/flow/value@"),
+        ({"deep": [{True: "t", 1.5: "x"}]}, ["cat"], "True at ['deep'][0].keys() is of type bool"),
+        (pd.Index([1, 2]), ["get", "-o", "i.csv"], "choose .pkl"),
         (FRAME, ["get", "-o", "t.xlsx"], "choose .parquet, .csv, .feather, .pkl"),
         (np.arange(3), ["get", "-o", "a.txt"], "choose .npy, .pkl"),
         ([1], ["get", "-o", "x.yaml"], "choose .json, .pkl"),
         (np.array([None, "a"]), ["get", "-o", "a.npy"], "-o NAME.pkl"),
-        (pd.DataFrame([[1, 2]], columns=["a", "a"]), ["get"], "cannot be written as .parquet"),
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), ["get"], "columns 'a'. Choose .csv or .pkl"),
+        (
+            pd.DataFrame([[1, 2]], columns=["a", 1]),
+            ["get", "-o", "t.feather"],
+            "not all of one type. Choose .csv or .pkl",
+        ),
+        (pd.DataFrame({"a": [1, "x"]}), ["get"], "Choose .csv or .pkl"),
         (FRAME, ["cat"], "'holdall get flow/value'"),
         (1j, ["cat"], "complex"),
     ],
@@ -299,12 +312,113 @@ def test_a_pipeline(folder: Path) -> None:
     assert result.stdout == holdall.Flow("lists").latest_run["names"].reference + "\na\nb\n"
 
 
-def test_a_failed_put_is_a_failed_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What cannot be saved leaves a run that says why."""
-    (folder / "plots").mkdir()
-    (folder / "plots" / "link").symlink_to("/etc")
+def test_a_failed_put_is_a_failed_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What fails while it is saved leaves a run that says why."""
 
-    assert main(["put", "plots", "report"]) == 1
+    def full(*arguments: object) -> None:
+        raise StorageError("no space left")
 
-    assert "link" in capsys.readouterr().err
+    (folder / "a.txt").write_text("a")
+    monkeypatch.setattr(_cli_transfer, "_save", full)
+
+    assert main(["put", "a.txt", "report"]) == 1
+
+    assert "no space left" in capsys.readouterr().err
     assert holdall.Flow("report").latest_run.status == "failed"
+
+
+def make_link_outside(path: Path) -> None:
+    """Make a directory with a link in it that means nothing elsewhere."""
+    path.mkdir()
+    (path / "link").symlink_to("/etc")
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "told"),
+    [
+        (os.mkfifo, "source", "holdall put - report/NAME < source"),
+        (make_link_outside, "source", "link"),
+        (Path.touch, "a:b", "a:b"),
+        (None, "source", "There is no file or directory 'source'"),
+        (None, "/dev/null", "neither a file nor a directory"),
+    ],
+    ids=["fifo", "link", "name", "missing", "device"],
+)
+def test_a_refused_put_begins_no_run(
+    make: Callable[[Path], None] | None, name: str, told: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What cannot be saved is refused before a run begins, and at once."""
+    if make is not None:
+        make(folder / name)
+
+    assert main(["put", name, "report"]) in (1, 2)
+
+    assert told in capsys.readouterr().err
+    assert [flow.name for flow in holdall.Client().flows] == ["flow"]
+
+
+@pytest.mark.parametrize(
+    ("value", "content"),
+    [("größe", "größe".encode()), (b"\0\xff", b"\0\xff"), ([1], b"[\n  1\n]\n")],
+    ids=["text", "bytes", "list"],
+)
+def test_get_to_standard_output(
+    value: Any, content: bytes, folder: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """A dash means standard output, and nothing is added to what is written there."""
+    holdall.save(value, "flow/value")
+
+    assert main(["get", "flow/value", "-o", "-"]) == 0
+
+    assert capsysbinary.readouterr() == (content, b"")
+    assert [path.name for path in folder.iterdir()] == [".holdall"]
+
+
+def test_get_files_and_tables_to_standard_output(
+    folder: Path, capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file comes as it was, a table in its first format, a directory not at all; no binary meets a terminal."""
+    (folder / "a.bin").write_bytes(b"\0a")
+    holdall.save_file("a.bin", "flow/file")
+    holdall.save(FRAME, "flow/table")
+    (folder / "plots").mkdir()
+    holdall.save_dir("plots", "flow/plots")
+
+    assert main(["get", "flow/file", "-o", "-"]) == 0
+    assert capsysbinary.readouterr().out == b"\0a"
+    assert main(["get", "flow/table", "-o", "-"]) == 0
+    assert pd.read_parquet(io.BytesIO(capsysbinary.readouterr().out)).equals(FRAME)
+    assert main(["get", "flow/plots", "-o", "-"]) == 1
+    assert main(["get", "flow/file", "-o", "-", "--json"]) == 2
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert main(["get", "flow/table", "-o", "-"]) == 1
+    out, err = capsysbinary.readouterr()
+    assert out == b""
+    assert b"-o FOLDER" in err
+    assert b"--json" in err
+    assert b"-o NAME" in err
+
+
+@pytest.mark.parametrize("name", ["text", "file"])
+def test_a_slash_at_the_end_means_a_folder(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a slash behind it, a path is a folder, which is made if it is not there."""
+    (folder / "a").write_text("a")
+    holdall.save("a", "flow/text")
+    holdall.save_file("a", "flow/file")
+    written = {"text": "new/out/text.txt", "file": "new/out/file"}[name]
+
+    assert main(["get", f"flow/{name}", "-o", "new/out/"]) == 0
+
+    assert capsys.readouterr().out == f"{written}\n"
+    assert (folder / written).read_text() == "a"
+
+
+def test_a_lone_name_is_the_flow(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of put, a name without a slash is the flow, and the artifact is called as the file is."""
+    (folder / "a.txt").write_text("a")
+
+    assert main(["put", "a.txt", "f"]) == 0
+
+    assert capsys.readouterr().out.startswith("user:ana/f/a.txt@")

@@ -281,3 +281,86 @@ def test_show_quietly(target: str, capsys: pytest.CaptureFixture[str]) -> None:
 
     assert reference.startswith("user:ana/churn")
     assert written(capsys, "show", "-q", reference) == [reference]
+
+
+@pytest.fixture
+def damaged(store: Path) -> str:
+    """The id of churn's newest run, whose records are cut; an older one of it and another flow are whole."""
+    newest = holdall.Flow("churn").latest_run
+    holdall.save(1, "other/value")
+    for record in (store / ".holdall" / "runs" / "user%3aana" / "churn").glob(f"*{newest.id[-6:]}/*"):
+        record.chmod(0o644)
+        record.write_bytes(record.read_bytes()[:-20])
+    return newest.id
+
+
+def test_a_damaged_run_hides_no_flow(damaged: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A flow whose newest run cannot be read is a row that says so; the others are listed, and the exit code is 1."""
+    assert main(["ls"]) == 1
+    out, err = capsys.readouterr()
+
+    assert [row.split()[:4] for row in out.splitlines()[1:]] == [
+        ["churn", "2", damaged, "damaged"],
+        ["other", "1", holdall.Flow("other").latest_run.id, "succeeded"],
+    ]
+    assert err.startswith(f"user:ana/churn@{damaged} is damaged: ")
+    assert err.count("\n") == 1
+    assert main(["ls", "--json"]) == 1
+    flows = json.loads(capsys.readouterr().out)
+    assert set(flows[0]["latest_run"]) == BRIEF
+    assert (flows[0]["latest_run"]["status"], flows[0]["latest_run"]["started"]) == ("damaged", None)
+    assert main(["ls", "-q"]) == 1
+    assert capsys.readouterr().out == "user:ana/churn\nuser:ana/other\n"
+
+
+@pytest.mark.parametrize("command", ["ls", "show"])
+def test_a_damaged_run_hides_no_run(command: str, damaged: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Among the runs of a flow, one that cannot be read is a row; the older ones follow."""
+    assert main([command, "churn"]) == 1
+    out, err = capsys.readouterr()
+
+    assert [line.split()[1] for line in out.splitlines()[-2:]] == ["damaged", "succeeded"]
+    assert out.splitlines()[-2].split()[0] == damaged
+    assert f"churn@{damaged} is damaged" in err
+
+
+def test_a_damaged_run_for_programs(damaged: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A damaged run has the members of a run, empty, and one that says why; `show` finds the newest good one."""
+    assert main(["ls", "churn", "--json"]) == 1
+    bad, good = json.loads(capsys.readouterr().out)
+    assert set(bad) == RUN | {"error"}
+    assert (bad["run"], bad["status"], bad["artifacts"]) == (damaged, "damaged", [])
+    assert set(good) == RUN
+    assert main(["show", "churn", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["latest_successful_run"]["run"] == good["run"]
+
+
+def test_a_damaged_run_hides_no_version(damaged: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The versions of an artifact are those that can be read; a run that cannot is named."""
+    assert main(["ls", "churn/model", "-q"]) == 1
+
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 1
+    assert f"churn@{damaged} is damaged" in err
+
+
+def test_new_bytes_of_what_lives_in_the_record(capsys: pytest.CaptureFixture[str]) -> None:
+    """A small value adds nothing to the packs and says that it lives in the record; what was there already adds 0 B."""
+    for _ in range(2):
+        with holdall.run("sizes") as run:
+            run.save(small={"depth": 3}, text="x" * 50_000)
+
+    _, small, text = written(capsys, "ls", "sizes:latest")
+
+    assert " –  " in small
+    assert " 0 B  " in text
+    assert any("(kept in the record of the run)" in line for line in written(capsys, "show", "sizes/small"))
+    assert any("(0 B new)" in line for line in written(capsys, "show", "sizes/text"))
+
+
+def test_keys_that_would_be_one_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """A parameter whose keys would collide as text is told as Python writes it."""
+    with holdall.run("params", params={"a": {1: "x", "1": "y"}, "b": {1: "x"}}):
+        holdall.log(steps=1)
+
+    assert told(capsys, "show", "params:latest")["params"] == {"a": "{1: 'x', '1': 'y'}", "b": {"1": "x"}}
