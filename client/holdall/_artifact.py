@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from holdall._client import Client
+from holdall._messages import with_article
 from holdall._reference import Reference
 from holdall._text import size_text
 from holdall.store import HoldallError, UnsupportedTypeError
@@ -80,7 +81,10 @@ class Artifact:
 
     @property
     def size(self) -> int:
-        """Size of the content in bytes, before deduplication and compression."""
+        """Size in bytes of the content and of its description (a few dozen bytes or more), before compression.
+
+        What other artifacts share is counted.
+        """
         return self._stored.record.bytes
 
     @property
@@ -114,7 +118,7 @@ class Artifact:
             raise UnsupportedTypeError(f"columns is a list of names; write columns=[{columns!r:.80}].")
         if self.type in ("file", "directory"):
             if columns is not None:
-                raise UnsupportedTypeError(f"{self.reference} is a {self.type}: it has no columns.")
+                raise UnsupportedTypeError(f"{self.reference} is {with_article(self.type)}: it has no columns.")
             return self.path()
         allowed = self._client.trust if trust is None else trust
         try:
@@ -201,7 +205,7 @@ class Artifact:
 
     def _check_file(self, instead: str) -> None:
         if self.type != "file":
-            raise UnsupportedTypeError(f"{self.reference} is a {self.type}, not a file: {instead}.")
+            raise UnsupportedTypeError(f"{self.reference} is {with_article(self.type)}, not a file: {instead}.")
 
     def _named(self, error: HoldallError) -> HoldallError:
         """Return `error` with the artifact's name before its message, of the same type."""

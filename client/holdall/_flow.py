@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from holdall._client import Client
+from holdall._messages import listed
 from holdall._run import Run
 from holdall._values import check_tags, normal_form
 from holdall.store import ArtifactNotFoundError, HoldallError, InvalidNameError, RunNotFoundError, nearest
@@ -94,10 +95,10 @@ class Flow:
                 known.setdefault(name, view.run)
             if count >= LOOK_BACK_RUNS:
                 break
-        listed = f" There are: {', '.join(list(known)[:10])}." if known else ""
+        others = f" There are: {listed(known)}." if known else ""
         raise ArtifactNotFoundError(
             f"No successful run of flow {self._name!r} in {self._where()} holds an artifact {artifact!r}."
-            f"{unsuccessful or nearest(artifact, known)}{listed}"
+            f"{unsuccessful or nearest(artifact, known)}{others}"
         )
 
     def runs(self, *tags: str, limit: int | None = None) -> Iterator[Run]:

@@ -8,7 +8,7 @@ from typing import Any, Final, NoReturn
 
 from holdall.store import NotFoundError, nearest
 
-__all__ = ["MissingKeyError", "kind_of", "listed", "readable", "shown"]
+__all__ = ["MissingKeyError", "kind_of", "listed", "readable", "shown", "with_article"]
 
 SHOWN_CHARACTERS_MAX: Final = 60
 """Length of a string in a message."""
@@ -32,8 +32,12 @@ def listed(names: Collection[str]) -> str:
 
 def kind_of(value: object) -> str:
     """Return the type of a value with its article: ``an int``."""
-    name = type(value).__name__
-    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+    return with_article(type(value).__name__)
+
+
+def with_article(name: str) -> str:
+    """Return a name after ``a`` or ``an``."""
+    return f"{'an' if name[:1].lower() in tuple('aeiou') else 'a'} {name}"
 
 
 class MissingKeyError(NotFoundError, KeyError):

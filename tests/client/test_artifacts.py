@@ -207,3 +207,11 @@ def test_files_that_are_not_there() -> None:
                 act("nowhere")
         run.save(x=1)
     assert holdall.Run("churn").keys() == ["x"]
+
+
+def test_types_have_their_article() -> None:
+    """What an artifact is called in a message reads as a sentence."""
+    with pytest.raises(holdall.UnsupportedTypeError, match="is an int, not a file"):
+        holdall.save(5, "churn/number").open()
+    with pytest.raises(holdall.UnsupportedTypeError, match="is a dict, not a file"):
+        holdall.save({}, "churn/nothing").path()
