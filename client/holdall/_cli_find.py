@@ -199,10 +199,9 @@ def run_reference(run: Entry) -> str:
     return str(Reference(run.namespace, run.flow, run=run.id or None))
 
 
-def flow_json(flow: Flow, *, whole: bool = False) -> dict[str, Any]:
-    """Return what is told of a flow; the `whole` of it has the newest runs and the aliases."""
+def flow_json(flow: Flow, newest: Entry | None, *, whole: bool = False) -> dict[str, Any]:
+    """Return what is told of a flow and its newest run; the `whole` of it has the newest runs and the aliases."""
     count, more = count_runs(flow)
-    newest = newest_entry(flow)
     space = flow.namespaces[0] if len(flow.namespaces) == 1 else None
     told: dict[str, Any] = {
         "kind": "flow",

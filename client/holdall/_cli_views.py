@@ -96,9 +96,9 @@ def show(client: Client, options: argparse.Namespace, output: Output) -> int:
 
 def _list_flows(client: Client, options: argparse.Namespace, output: Output) -> int:
     flows, more = _limited(iter(client.flows), options, FLOWS_DEFAULT)
-    newest = [newest_entry(flow) for flow in flows]
+    newest = [] if output.quiet and not output.as_json else [newest_entry(flow) for flow in flows]
     if output.as_json:
-        output.json([flow_json(flow) for flow in flows])
+        output.json([flow_json(flow, run) for flow, run in zip(flows, newest, strict=True)])
     elif output.quiet:
         for flow in flows:
             for space in flow.namespaces:
@@ -199,15 +199,15 @@ def _artifact_row(artifact: Artifact, runs: bool) -> list[str | Styled]:
 
 
 def _show_flow(flow: Flow, output: Output) -> int:
-    runs = list(itertools.islice(entries(flow), RUNS_SHOWN))
-    if output.as_json:
-        output.json(flow_json(flow, whole=True))
-        return _note_damage(runs, output)
-    if output.quiet:
+    if output.quiet and not output.as_json:
         for space in flow.namespaces:
             output.line(str(Reference(space, flow.name)))
+        return 0
+    runs = list(itertools.islice(entries(flow), RUNS_SHOWN))
+    told = flow_json(flow, runs[0] if runs else None, whole=True)
+    if output.as_json:
+        output.json(told)
         return _note_damage(runs, output)
-    told = flow_json(flow, whole=True)
     successful = told["latest_successful_run"]
     output.facts(
         {

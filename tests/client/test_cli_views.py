@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import pytest
 import holdall
 from holdall import _cli_find
 from holdall._cli import main
+from holdall.store import AccessDeniedError
+from holdall_store.storage import LocalStorage
 
 BRIEF = {"kind", "reference", "run", "status", "started"}
 RUN = BRIEF | {
@@ -309,7 +312,7 @@ def test_a_damaged_run_hides_no_flow(damaged: str, capsys: pytest.CaptureFixture
     flows = json.loads(capsys.readouterr().out)
     assert set(flows[0]["latest_run"]) == BRIEF
     assert (flows[0]["latest_run"]["status"], flows[0]["latest_run"]["started"]) == ("damaged", None)
-    assert main(["ls", "-q"]) == 1
+    assert main(["ls", "-q"]) == 0  # names alone: no run is read for them
     assert capsys.readouterr().out == "user:ana/churn\nuser:ana/other\n"
 
 
@@ -342,6 +345,30 @@ def test_a_damaged_run_hides_no_version(damaged: str, capsys: pytest.CaptureFixt
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 1
     assert f"churn@{damaged} is damaged" in err
+
+
+def test_an_unreadable_flow_hides_no_other(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A flow whose folder may not be read is a row without a run; the others are listed, and the exit code is 1."""
+    holdall.save(1, "other/value")
+
+    def guarded(allowed: Callable[..., Any]) -> Callable[..., Any]:
+        def look(storage: LocalStorage, prefix: str, *rest: object) -> Any:
+            if prefix.endswith("/churn/"):
+                raise AccessDeniedError("not yours")
+            return allowed(storage, prefix, *rest)
+
+        return look
+
+    for name in ("list", "list_folders"):
+        monkeypatch.setattr(LocalStorage, name, guarded(getattr(LocalStorage, name)))
+
+    assert main(["ls"]) == 1
+    out, err = capsys.readouterr()
+    assert [row.split()[:3] for row in out.splitlines()[1:]] == [
+        ["churn", "0+", "unreadable"],
+        ["other", "1", holdall.Flow("other").latest_run.id],
+    ]
+    assert err == "user:ana/churn is unreadable: not yours\n"
 
 
 def test_new_bytes_of_what_lives_in_the_record(capsys: pytest.CaptureFixture[str]) -> None:
