@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.storage._azure import AzureServer
 from tests.storage._s3 import Cut, Reply, Request, S3Server, Stall, failure
 
 import holdall
@@ -42,6 +43,14 @@ Fault = Callable[[Request], Reply | Cut | Stall | None]
 def running() -> Iterator[S3Server]:
     """Run one server for the tests here."""
     server = S3Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def azure() -> Iterator[AzureServer]:
+    """Run one server that speaks Azure's language."""
+    server = AzureServer()
     yield server
     server.close()
 
@@ -116,6 +125,17 @@ class TestGoogle(StorageContract):
             "gs://bucket/some/prefix", {"token": {**token, "private_key_id": ""}, "endpoint_url": server.url}
         )
         return ObjectStorage(config, deadline=20, request_timeout=10)
+
+
+class TestAzure(StorageContract):
+    """The contract in the words of Azure, which calls a failed condition a conflict."""
+
+    @pytest.fixture
+    def storage(self, azure: AzureServer, monkeypatch: pytest.MonkeyPatch) -> ObjectStorage:
+        monkeypatch.setattr("holdall_store.storage._object.DELAY_MAX", 0.02)
+        azure.reset()
+        options = {"account_name": "account", "account_key": "c2VjcmV0", "endpoint_url": azure.url}
+        return ObjectStorage(make_config("az://bucket/some/prefix", options), deadline=20, request_timeout=10)
 
 
 class TestLostAnswers:
