@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
@@ -17,14 +18,21 @@ __all__ = ["Provenance", "mask_secrets"]
 GIT_SECONDS_MAX: Final = 5.0
 """A repository on a slow disk must not hold a run up for longer than this."""
 
-_SECRET_OPTION: Final = re.compile(
-    r"(?i)^--?[\w-]*(password|passwd|secret|token(?!i[sz])|api[-_]?key|credential|private[-_]?key)[\w-]*$"
-)
-_SECRET_VALUE: Final = re.compile(
-    r"(?is)([\w-]*(?:password|passwd|secret|token(?!i[sz])|api[-_]?key|credential|private[-_]?key)[\w-]*[\"']?\s*[=:]\s*)(.+)"
-)
-_URL_PASSWORD: Final = re.compile(r"(\w+://[^/\s:@]*:)[^/\s@]+(@)")
 _DIST_INFO: Final = re.compile(r"(.+?)-([^-]+)\.(?:dist-info|egg-info)$")
+
+
+_SECRET: Final = r"(?:password|passwd|secret|token(?!i[sz])|api[-_]?key|credential|private[-_]?key)"
+
+
+@functools.cache
+def _secret_patterns() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
+    """Return what an option that sounds like a secret, its value, and a password in a URL look like.
+
+    Compiled for the first command line with arguments: most have none, and it takes as long as writing a run.
+    """
+    option = rf"(?i)^--?[\w-]*{_SECRET}[\w-]*$"
+    value = rf"(?is)([\w-]*{_SECRET}[\w-]*[\"']?\s*[=:]\s*)(.+)"
+    return re.compile(option), re.compile(value), re.compile(r"(\w+://[^/\s:@]*:)[^/\s@]+(@)")
 
 
 class Provenance:
@@ -38,18 +46,16 @@ class Provenance:
 
     def info(self) -> Mapping[str, Any]:
         """Return all of it as plain JSON values."""
-        import platform
-        import socket
-
         self._thread.join(GIT_SECONDS_MAX)
+        machine = os.uname()
         info: dict[str, Any] = {
             "user": self._user,
-            "host": clean_text(socket.gethostname()),
+            "host": clean_text(machine.nodename),
             "pid": os.getpid(),
             "command": [clean_text(argument) for argument in mask_secrets(_command_line())],
             "folder": clean_text(_folder_name()),
-            "python": platform.python_version(),
-            "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
+            "python": ".".join(map(str, sys.version_info[:3])),
+            "platform": f"{machine.sysname} {machine.release} {machine.machine}",
             "packages": installed_packages(),
         }
         if self._git:
@@ -82,6 +88,9 @@ def mask_secrets(arguments: Sequence[str]) -> list[str]:
     Hidden are: what follows an option such as ``--password``, all that follows ``token=`` or ``"token":`` in one argument,
     and passwords in URLs.
     """
+    if len(arguments) <= 1 and not any(mark in argument for argument in arguments for mark in "=:@"):
+        return list(arguments)
+    secret_option, secret_value, url_password = _secret_patterns()
     masked: list[str] = []
     hide = False
     for argument in arguments:
@@ -89,8 +98,8 @@ def mask_secrets(arguments: Sequence[str]) -> list[str]:
             masked.append("***")
             hide = False
             continue
-        hide = bool(_SECRET_OPTION.match(argument))
-        masked.append(_URL_PASSWORD.sub(r"\1***\2", _SECRET_VALUE.sub(r"\1***", argument)))
+        hide = bool(secret_option.match(argument))
+        masked.append(url_password.sub(r"\1***\2", secret_value.sub(r"\1***", argument)))
     return masked
 
 
@@ -145,12 +154,12 @@ def _in_repository() -> bool:
 
 
 def _git(*arguments: str) -> str | None:
-    import shutil
     import subprocess
 
     # Found here, because subprocess would look for it inside `warnings.catch_warnings`, which must not be used in a
     # thread: it puts filters back that another thread has changed, and has brought the interpreter down.
-    git = shutil.which("git")
+    places = [os.path.join(folder, "git") for folder in os.get_exec_path()]
+    git = next((place for place in places if os.access(place, os.X_OK)), None)
     if git is None:
         return None
     try:

@@ -100,7 +100,8 @@ def test_broken_git(text: str, monkeypatch: pytest.MonkeyPatch, workdir: Path) -
 def test_text_that_is_no_unicode(monkeypatch: pytest.MonkeyPatch) -> None:
     """Arguments and names that no encoding explains do not keep a run from being recorded."""
     monkeypatch.setattr(sys, "argv", ["train.py", "\udcff\udcfe"])
-    monkeypatch.setattr(socket, "gethostname", lambda: "h\udcff")
+    machine = os.uname()
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result((machine.sysname, "h\udcff", *machine[2:])))
     found = info()
     assert (found["command"], found["host"]) == (["train.py", "??"], "h?")
 
