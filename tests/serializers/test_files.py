@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,11 +16,17 @@ from holdall_store.errors import AlreadyExistsError, ConflictError, IntegrityErr
 from holdall_store.serializers import FileSource, _files
 from holdall_store.serializers._file_extract import READ_BYTES, extract_directory, extract_file
 from holdall_store.serializers._file_nodes import Entry, parse_directory, parse_file
-from holdall_store.serializers._files import BUNDLE_BYTES, SMALL_BYTES, encode_directory, encode_file, open_source
+from holdall_store.serializers._files import (
+    BUNDLE_BYTES,
+    SMALL_BYTES,
+    encode_directory,
+    encode_file,
+    open_source,
+    read_whole,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from holdall_store.serializers import Encoded
 
@@ -63,7 +70,7 @@ def read_source(source: FileSource, meanwhile: Callable[[Path], None] | None = N
     with open_source(source) as opened:
         first = bytes(opened.read(0, 2))
         if meanwhile is not None:
-            meanwhile(source.path)
+            meanwhile(Path(source.path))
         return first + bytes(opened.read(2, source.size - 2))
 
 
@@ -468,3 +475,20 @@ def test_modes_bow_to_the_umask(tmp_path: Path) -> None:
         "sub": 0o750,
         "file": 0o750,
     }
+
+
+@pytest.mark.parametrize("change", [append, rewrite])
+def test_a_small_file_that_changed_since_the_scan_is_noticed(change: Callable[[Path], None], tmp_path: Path) -> None:
+    """A file that is read whole in one go is checked, too: it changed, or it is gone."""
+    (tmp_path / "a.txt").write_bytes(b"hello")
+    source = encode_file(tmp_path / "a.txt").buffers[0].data
+    assert isinstance(source, tuple)
+    target = memoryview(bytearray(5))
+    read_whole(source[0], target)
+    assert bytes(target) == b"hello"
+    change(tmp_path / "a.txt")
+    with pytest.raises(ConflictError, match="changed while it was saved"):
+        read_whole(source[0], target)
+    (tmp_path / "a.txt").unlink()
+    with pytest.raises(ConflictError, match="it is gone"):
+        read_whole(source[0], target)

@@ -210,14 +210,17 @@ class _FileWindow:
 
     def _fill(self, target: memoryview) -> int:
         """Read on into `target` until it is full or the files are at their end."""
-        from holdall_store.serializers.files import open_source
+        from holdall_store.serializers.files import open_source, read_whole
 
         filled = 0
         while filled < len(target) and self._number < len(self._files):
             source = self._files[self._number]
             length = min(len(target) - filled, source.size - self._offset)
-            with open_source(source) as opened:
-                target[filled : filled + length] = opened.read(self._offset, length)
+            if length == source.size:
+                read_whole(source, target[filled : filled + length])
+            else:
+                with open_source(source) as opened:
+                    target[filled : filled + length] = opened.read(self._offset, length)
             filled += length
             self._offset += length
             if self._offset == source.size:

@@ -24,7 +24,6 @@ import os
 import re
 import stat
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdall_store.errors import ConflictError, UnsupportedTypeError
@@ -133,19 +132,41 @@ def open_source(source: FileSource) -> Generator[OpenSource]:
     A difference in size, time of modification or inode raises `ConflictError`, when the file is opened and when it is
     closed.
     """
-    try:
-        # Something that is no file any more must not make us wait.
-        file = os.open(source.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO):
-            raise _changed(source, "it is gone") from error
-        raise
+    file = _open(source)
     try:
         _check_unchanged(source, file)
         yield OpenSource(source, file)
         _check_unchanged(source, file)
     finally:
         os.close(file)
+
+
+def read_whole(source: FileSource, target: memoryview) -> None:
+    """Read all of a file into `target`, which has its size; `open_source` for the many small files of a directory.
+
+    One look afterwards sees what changed before and while it was read.
+    """
+    file = _open(source)
+    try:
+        done = 0
+        while done < len(target):
+            count = os.readv(file, [target[done:]])
+            if count == 0:
+                raise _changed(source, "it became shorter")
+            done += count
+        _check_unchanged(source, file)
+    finally:
+        os.close(file)
+
+
+def _open(source: FileSource) -> int:
+    try:
+        # Something that is no file any more must not make us wait.
+        return os.open(source.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO):
+            raise _changed(source, "it is gone") from error
+        raise
 
 
 def _check_unchanged(source: FileSource, file: int) -> None:
@@ -258,7 +279,7 @@ def _buffer(sources: Sequence[FileSource]) -> BufferSource:
 
 
 def _source(path: str, found: os.stat_result) -> FileSource:
-    return FileSource(Path(path), found.st_size, found.st_mtime_ns, found.st_ino)
+    return FileSource(path, found.st_size, found.st_mtime_ns, found.st_ino)
 
 
 def _modes(modes: list[int]) -> dict[str, Node]:

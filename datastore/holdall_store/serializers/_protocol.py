@@ -24,7 +24,7 @@ class FileSource:
     nobody cares.
     """
 
-    path: Path
+    path: str | Path
     size: int
     mtime_ns: int | None = None
     inode: int | None = None
