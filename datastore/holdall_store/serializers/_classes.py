@@ -8,6 +8,7 @@ import enum
 import importlib
 import sys
 import types
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from holdall_store.errors import FormatError, UnsafeLoadError, nearest
@@ -111,9 +112,9 @@ class _ClassSerializer(BuiltinSerializer):
         """Tell whether instances of the class may be handled: another process can find it, and it fits."""
         return self.fits(kind) and class_name(kind) is not None
 
+    @abstractmethod
     def fits(self, kind: type) -> bool:
         """Tell whether instances of the class hold no more than this serializer stores."""
-        raise NotImplementedError
 
     def resolve(self, node: dict[str, Node], decoder: TreeDecoder) -> Any:
         """Return the class that a node names."""
