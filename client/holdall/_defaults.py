@@ -181,12 +181,14 @@ def _project() -> Mapping[str, str]:
 
 def _read_table(path: Path) -> dict[str, str]:
     """Return ``[tool.holdall]`` of a file; a file that does not speak of it may be anything."""
-    import tomllib
-
     try:
         text = path.read_text("utf-8", errors="surrogateescape")
     except OSError:
         return {}
+    if "holdall" not in text:
+        return {}
+    import tomllib  # most projects do not speak of holdall
+
     try:
         tool = tomllib.loads(text).get("tool")
     except tomllib.TOMLDecodeError as error:

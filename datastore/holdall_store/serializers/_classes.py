@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import enum
 import importlib
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
     from holdall_store.serializers._protocol import Encoder, Node
 
-__all__ = ["OF_CLASSES", "SERIALIZERS", "class_name", "resolve_class"]
+__all__ = ["BY_NAME", "OF_CLASSES", "SERIALIZERS", "class_name", "resolve_class"]
 
 _HEAP_TYPE = 1 << 9
 """``Py_TPFLAGS_HEAPTYPE``: set on classes made by a class statement, whose instances hide no state in C."""
@@ -271,9 +270,10 @@ class _Dataclass(_ClassSerializer):
 class _Namespace(ContainerSerializer):
     """A ``SimpleNamespace`` or an ``argparse.Namespace``."""
 
-    def __init__(self, tag: str, kind: type) -> None:
+    def __init__(self, tag: str, module: str, name: str) -> None:
         self.tag = tag  # type: ignore[misc]
-        self._kind = kind
+        self._module = module
+        self._name = name
 
     def handles(self, obj: object) -> bool:
         return all(_is_name(key) for key in vars(obj))
@@ -282,7 +282,7 @@ class _Namespace(ContainerSerializer):
         return {"state": {name: encoder.node(value, f".{name}") for name, value in vars(obj).items()}}
 
     def empty(self, node: dict[str, Node], decoder: TreeDecoder) -> Any:  # noqa: ARG002
-        return self._kind()
+        return getattr(importlib.import_module(self._module), self._name)()
 
     def fill(self, container: Any, node: dict[str, Node], decoder: TreeDecoder) -> None:
         for name, value in read_state(node).items():
@@ -315,7 +315,11 @@ OF_CLASSES: tuple[_ClassSerializer, ...] = (_Enum(), _Namedtuple(), _Dataclass()
 """Tried in this order for objects whose class is none of Python's own."""
 
 SERIALIZERS: dict[type, BuiltinSerializer] = {
-    types.SimpleNamespace: _Namespace("namespace", types.SimpleNamespace),
-    argparse.Namespace: _Namespace("argparse", argparse.Namespace),
+    types.SimpleNamespace: _Namespace("namespace", "types", "SimpleNamespace"),
 }
 """Exact type → its serializer."""
+
+BY_NAME: dict[tuple[str, str], BuiltinSerializer] = {
+    ("argparse", "Namespace"): _Namespace("argparse", "argparse", "Namespace"),
+}
+"""Module and name of a type → its serializer, where importing the module just to compare types would cost."""

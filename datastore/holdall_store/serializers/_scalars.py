@@ -5,12 +5,10 @@ from __future__ import annotations
 import array
 import datetime
 import decimal
-import fractions
 import math
 import pathlib
 import sys
 import uuid
-import zoneinfo
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from holdall_store.errors import FormatError, MissingDependencyError
@@ -18,11 +16,13 @@ from holdall_store.serializers._nodes import INLINE_BYTES, bytes_node, integer, 
 from holdall_store.serializers._tree import BuiltinSerializer, TreeDecoder
 
 if TYPE_CHECKING:
+    import fractions
+    import zoneinfo
     from collections.abc import Callable
 
     from holdall_store.serializers._protocol import Encoder, Node
 
-__all__ = ["INLINE_CHARACTERS", "INLINE_INTEGER", "SERIALIZERS", "encode_float", "encode_int", "encode_str"]
+__all__ = ["BY_NAME", "INLINE_CHARACTERS", "INLINE_INTEGER", "SERIALIZERS", "encode_float", "encode_int", "encode_str"]
 
 _T = TypeVar("_T")
 
@@ -273,6 +273,8 @@ class _ZoneInfo(BuiltinSerializer):
 
     def handles(self, obj: object) -> bool:
         """Take the zone that its key gives back; those read from a file, or made past the cache, are others."""
+        import zoneinfo  # with the first of them: most objects hold none
+
         if not isinstance(obj, zoneinfo.ZoneInfo) or not obj.key:
             return False
         try:
@@ -284,6 +286,8 @@ class _ZoneInfo(BuiltinSerializer):
         return {"key": obj.key}
 
     def read(self, node: dict[str, Node], decoder: TreeDecoder) -> zoneinfo.ZoneInfo:  # noqa: ARG002
+        import zoneinfo
+
         key = text(node, "key")
         try:
             return zoneinfo.ZoneInfo(key)
@@ -300,6 +304,8 @@ class _Fraction(BuiltinSerializer):
     identity = False
 
     def handles(self, obj: object) -> bool:
+        import fractions
+
         return (
             isinstance(obj, fractions.Fraction)
             and type(obj.numerator) is int
@@ -319,6 +325,8 @@ class _Fraction(BuiltinSerializer):
             raise malformed(node, "its parts are not whole numbers of a bearable size")
         if numbers[1] <= 0:
             raise malformed(node, "its denominator is not positive")
+        import fractions
+
         return fractions.Fraction(*numbers)
 
 
@@ -409,9 +417,7 @@ SERIALIZERS: dict[type, BuiltinSerializer] = {
     datetime.time: _Clock("time", datetime.time),
     datetime.timedelta: _Timedelta(),
     datetime.timezone: _Timezone(),
-    zoneinfo.ZoneInfo: _ZoneInfo(),
     decimal.Decimal: _Text("decimal", decimal.Decimal),
-    fractions.Fraction: _Fraction(),
     uuid.UUID: _Uuid(),
     range: _Triple("range", range),
     slice: _Triple("slice", slice),
@@ -428,3 +434,9 @@ SERIALIZERS: dict[type, BuiltinSerializer] = {
     },
 }
 """Exact type → its serializer."""
+
+BY_NAME: dict[tuple[str, str], BuiltinSerializer] = {
+    ("fractions", "Fraction"): _Fraction(),
+    ("zoneinfo", "ZoneInfo"): _ZoneInfo(),
+}
+"""Module and name of a type → its serializer, where importing the module just to compare types would cost."""
