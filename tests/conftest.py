@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+from tests.storage._bucket import Bucket
+from tests.storage._s3 import S3Server
+
+from holdall_store.storage import MemoryStorage, Storage
 
 hypothesis.settings.register_profile(
     "ci",
@@ -35,3 +40,33 @@ def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Make the test's temporary folder the working directory, and return it."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """Run one server that speaks S3 for all tests of this process."""
+    server = S3Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def bucket(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """Return the server's bucket, where no pause is long; the AWS settings of whoever runs the tests are hidden."""
+    for name in list(os.environ):
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setattr("holdall_store.storage._object.DELAY_FIRST", 0.002)
+    monkeypatch.setattr("holdall_store.storage._object.DELAY_MAX", 0.02)
+    s3_server.fault = lambda request: None
+    s3_server.log.clear()
+    return Bucket(s3_server)
+
+
+@pytest.fixture(params=["memory", "bucket"])
+def empty(request: pytest.FixtureRequest) -> Callable[[], Storage]:
+    """Return what makes empty storages: in memory, and in a bucket."""
+    if request.param == "memory":
+        return MemoryStorage
+    made: Callable[[], Storage] = request.getfixturevalue("bucket").empty
+    return made

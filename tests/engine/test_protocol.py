@@ -12,7 +12,7 @@ from tests.engine._engine import begin, keys, latest, names_of, pack_bytes, read
 from holdall_store.errors import AlreadyExistsError, ConflictError, RunStateError, StorageError
 from holdall_store.format import RunRecord, seal, slot_key
 from holdall_store.repository import Repository, RunWriter
-from holdall_store.storage import Buffer, MemoryStorage, Storage
+from holdall_store.storage import Buffer, Storage
 from holdall_store.testing import FaultyStorage, LostAnswer, StaleListing, WrappedStorage
 
 OLD, NEW = stretch(1, 300_000), stretch(2, 100_000)
@@ -54,9 +54,9 @@ def gated(storage: Storage, home: Path, verb: str, prefix: str, action: Callable
     return repository(Gated(storage, gate), home)
 
 
-def test_the_order_of_a_save_that_reuses(tmp_path: Path) -> None:
+def test_the_order_of_a_save_that_reuses(tmp_path: Path, empty: Callable[[], Storage]) -> None:
     """Open, look what is condemned, see which packs there are, store the rest, look again, commit."""
-    storage = FaultyStorage(MemoryStorage())
+    storage = FaultyStorage(empty())
     orphan(storage, tmp_path)
     storage.calls.clear()
     store = repository(storage, tmp_path)
@@ -67,9 +67,9 @@ def test_the_order_of_a_save_that_reuses(tmp_path: Path) -> None:
     assert read(store, saved) == [OLD, NEW]
 
 
-def test_the_order_of_a_save_of_own_chunks(tmp_path: Path) -> None:
+def test_the_order_of_a_save_of_own_chunks(tmp_path: Path, empty: Callable[[], Storage]) -> None:
     """An open log protects its own packs: who refers to no others does not look again, and looks once in a run."""
-    storage = FaultyStorage(MemoryStorage())
+    storage = FaultyStorage(empty())
     run = begin(repository(storage, tmp_path))
     run.save({"a": value(OLD)})
     assert trace(storage) == ["create slot 0", "list gc", "list packs", "create packs", "create slot 1"]
@@ -80,9 +80,9 @@ def test_the_order_of_a_save_of_own_chunks(tmp_path: Path) -> None:
     assert trace(storage) == ["create packs", "create slot 2", "create slot 3"]
 
 
-def test_a_run_of_small_values_is_one_create(tmp_path: Path) -> None:
+def test_a_run_of_small_values_is_one_create(tmp_path: Path, empty: Callable[[], Storage]) -> None:
     """No open slot, no pack, no look."""
-    storage = FaultyStorage(MemoryStorage())
+    storage = FaultyStorage(empty())
     run = begin(repository(storage, tmp_path))
     run.save({"a": value(b"1")})
     run.save({"b": value(b"2")})
@@ -93,9 +93,9 @@ def test_a_run_of_small_values_is_one_create(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("nth", [1, 2])
-def test_a_pack_that_is_condemned_is_not_referred_to(tmp_path: Path, nth: int) -> None:
+def test_a_pack_that_is_condemned_is_not_referred_to(tmp_path: Path, empty: Callable[[], Storage], nth: int) -> None:
     """Condemned before the first look: not reused. Condemned before the second: stored again, whole, before the commit."""
-    storage = MemoryStorage()
+    storage = empty()
     condemned = orphan(storage, tmp_path)
     collector = Collector(storage)
 
@@ -119,9 +119,9 @@ def test_a_pack_that_is_condemned_is_not_referred_to(tmp_path: Path, nth: int) -
     assert latest(store) == {"a": [OLD, NEW], "b": [OLD]}
 
 
-def test_what_was_condemned_and_spared_may_be_used_again(tmp_path: Path) -> None:
+def test_what_was_condemned_and_spared_may_be_used_again(tmp_path: Path, empty: Callable[[], Storage]) -> None:
     """A done record that spares a pack frees it."""
-    storage = MemoryStorage()
+    storage = empty()
     spared = orphan(storage, tmp_path)
     collector = Collector(storage)
     for step in (collector.list_packs, collector.read_logs, collector.condemn):
@@ -133,9 +133,9 @@ def test_what_was_condemned_and_spared_may_be_used_again(tmp_path: Path) -> None
     assert names_of([saved]) == spared
 
 
-def test_a_fence_is_learnt_before_the_second_look(tmp_path: Path) -> None:
+def test_a_fence_is_learnt_before_the_second_look(tmp_path: Path, empty: Callable[[], Storage]) -> None:
     """A taken slot is read first; only then does the writer look at the collector's log, and take the next slot."""
-    storage = MemoryStorage()
+    storage = empty()
     condemned = orphan(storage, tmp_path)
     collector = Collector(storage)
 
@@ -165,9 +165,9 @@ def test_a_fence_is_learnt_before_the_second_look(tmp_path: Path) -> None:
     assert latest(store) == {"a": [OLD]}
 
 
-def test_many_fences_are_learnt_one_after_the_other(tmp_path: Path) -> None:
+def test_many_fences_are_learnt_one_after_the_other(tmp_path: Path, empty: Callable[[], Storage]) -> None:
     """However many collections passed since the last record, the next free slot is found."""
-    storage = MemoryStorage()
+    storage = empty()
     store = repository(storage, tmp_path)
     run = begin(store)
     run.save({"a": value(OLD)})
@@ -180,9 +180,9 @@ def test_many_fences_are_learnt_one_after_the_other(tmp_path: Path) -> None:
     assert [int(key[-8:]) for key in keys(storage, "runs/")] == list(range(9))
 
 
-def test_a_pack_condemned_again_and_again_is_an_error(tmp_path: Path) -> None:
+def test_a_pack_condemned_again_and_again_is_an_error(tmp_path: Path, empty: Callable[[], Storage]) -> None:
     """A collector that condemns everything all the time cannot make the writer commit, nor try forever."""
-    storage = MemoryStorage()
+    storage = empty()
     orphan(storage, tmp_path)
     copies = [stretch(1, 300_000)]
 
@@ -216,9 +216,9 @@ def test_a_pack_condemned_again_and_again_is_an_error(tmp_path: Path) -> None:
     assert unlucky.view_pending() == {}
 
 
-def test_an_abandoned_run_takes_nothing_more(tmp_path: Path) -> None:
+def test_an_abandoned_run_takes_nothing_more(tmp_path: Path, empty: Callable[[], Storage]) -> None:
     """The writer learns at its next record; what was committed stays; ending says nothing more."""
-    storage = MemoryStorage()
+    storage = empty()
     store = repository(storage, tmp_path)
     run = begin(store)
     run.save({"a": value(OLD)})
@@ -236,9 +236,9 @@ def test_an_abandoned_run_takes_nothing_more(tmp_path: Path) -> None:
     assert view.exception.type == "Abandoned"
 
 
-def test_a_stranger_in_the_log_is_an_error(tmp_path: Path) -> None:
+def test_a_stranger_in_the_log_is_an_error(tmp_path: Path, empty: Callable[[], Storage]) -> None:
     """A record of another writer under the same run means that ids are not unique: nothing is mixed."""
-    storage = MemoryStorage()
+    storage = empty()
     store = repository(storage, tmp_path)
     run = begin(store)
     run.flush()
@@ -267,15 +267,15 @@ def scenario(storage: Storage, home: Path, seed: int = 0) -> Repository:
     return store
 
 
-def test_a_lost_answer_to_any_create_changes_nothing(tmp_path: Path) -> None:
+def test_a_lost_answer_to_any_create_changes_nothing(tmp_path: Path, empty: Callable[[], Storage]) -> None:
     """Every create may have taken effect though it failed: it is looked up, and nothing is written twice."""
-    whole = FaultyStorage(MemoryStorage())
+    whole = FaultyStorage(empty())
     scenario(whole, tmp_path / "whole").close()
     creates = [number for number, call in enumerate(whole.calls) if call.verb == "create"]
     assert len(creates) == 10
 
     for number in creates:
-        inner = MemoryStorage()
+        inner = empty()
         store = scenario(FaultyStorage(inner, [LostAnswer(number)]), tmp_path / str(number))
         assert keys(inner) == keys(whole.inner)
         assert latest(store) == {"b": [OLD, NEW], "t": [b"tiny"]}
@@ -299,10 +299,10 @@ class Refusing(WrappedStorage):
         return self.inner.create(key, parts)
 
 
-def test_already_there_is_believed_only_where_something_is(tmp_path: Path) -> None:
+def test_already_there_is_believed_only_where_something_is(tmp_path: Path, empty: Callable[[], Storage]) -> None:
     """A refused create of a record is tried again; a refused pack is an error, and the next save stores it."""
     for number in range(10):
-        inner = MemoryStorage()
+        inner = empty()
         storage = Refusing(inner, {number})
         failed = False
         for seed in range(2):
@@ -316,10 +316,10 @@ def test_already_there_is_believed_only_where_something_is(tmp_path: Path) -> No
         assert latest(store) == {"b": [OLD, NEW], "t": [b"tiny"]}
         store.close()
     with pytest.raises(AlreadyExistsError):
-        scenario(Refusing(MemoryStorage(), set(range(20))), tmp_path / "all")
+        scenario(Refusing(empty(), set(range(20))), tmp_path / "all")
 
 
-def test_a_record_that_landed_although_its_create_failed(tmp_path: Path) -> None:
+def test_a_record_that_landed_although_its_create_failed(tmp_path: Path, empty: Callable[[], Storage]) -> None:
     """Where even the look fails, the save raises; the run goes on, and nothing is there twice."""
 
     class Broken(WrappedStorage):
@@ -331,7 +331,7 @@ def test_a_record_that_landed_although_its_create_failed(tmp_path: Path) -> None
                 raise StorageError(5, f"Cannot create {key!r}: Input/output error.")
             return size
 
-    inner = MemoryStorage()
+    inner = empty()
     storage = Broken(inner)
     store = repository(storage, tmp_path)
     run = begin(store)
@@ -356,9 +356,9 @@ def test_a_record_that_landed_although_its_create_failed(tmp_path: Path) -> None
     assert next(store.catalog.newest("user:ana", "flow")).status == "succeeded"
 
 
-def test_a_late_listing_of_a_log_does_not_hold_the_writer(tmp_path: Path) -> None:
+def test_a_late_listing_of_a_log_does_not_hold_the_writer(tmp_path: Path, empty: Callable[[], Storage]) -> None:
     """A taken slot is found though no listing shows it yet."""
-    inner = MemoryStorage()
+    inner = empty()
     run = begin(repository(FaultyStorage(inner, [StaleListing(1000)]), tmp_path))
     run.save({"a": value(OLD)})
     Collector(inner).fence()

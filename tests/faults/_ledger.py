@@ -24,6 +24,12 @@ class Ledger:
         self.durable: list[dict[str, Parts]] = []
         self.errors: list[HoldallError] = []
 
+    def copy(self) -> Ledger:
+        """Return one that knows the same, and goes on by itself."""
+        other = Ledger()
+        other.groups, other.durable, other.errors = [*self.groups], [*self.durable], [*self.errors]
+        return other
+
     def save(self, run: RunWriter, group: dict[str, Parts], *, commit: bool = True, tries: int = 1) -> None:
         """Save `group` in one call, at most `tries` times; errors of ours are noted, crashes pass through."""
         self.groups.append(group)

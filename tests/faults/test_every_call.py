@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,27 +34,39 @@ def attempt(name: str, storage: Storage, home: Path, ledger: Ledger, tries: int)
         store.close()
 
 
-def count_calls(name: str, home: Path) -> list[str]:
-    """Return the verbs of the requests of a scenario."""
-    inner = MemoryStorage()
-    ledger = prepare(name, inner, home)
-    storage = FaultyStorage(inner)
-    attempt(name, storage, home / "count", ledger, 1)
-    assert ledger.errors == []
-    ledger.check(inner, home / "checked")
-    return [call.verb for call in storage.calls]
+class Played:
+    """A scenario that can be played many times, each time from the same beginning."""
+
+    def __init__(self, name: str, home: Path, empty: Callable[[], Storage]) -> None:
+        self._empty = empty
+        self._base = MemoryStorage()
+        self._ledger = prepare(name, self._base, home)
+        inner, ledger = self.begin()
+        storage = FaultyStorage(inner)
+        attempt(name, storage, home / "count", ledger, 1)
+        assert ledger.errors == []
+        ledger.check(inner, home / "checked")
+        self.verbs = [call.verb for call in storage.calls]
+
+    def begin(self) -> tuple[Storage, Ledger]:
+        """Return what it begins with, and what is known of that."""
+        return copy(self._base, self._empty()), self._ledger.copy()
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+PLACES = [
+    (fault, place) for fault in FAULTS for place in ("memory", "bucket") if (fault, place) != ("disk full", "bucket")
+]
+
+
+@pytest.mark.parametrize(("fault", "empty"), PLACES, indirect=["empty"])
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_a_fault_at_every_request(name: str, fault: str, tmp_path: Path) -> None:
+def test_a_fault_at_every_request(name: str, fault: str, empty: Callable[[], Storage], tmp_path: Path) -> None:
     """The process that comes after it finds every durable save bit by bit, no save in part, and a store that works."""
-    verbs = count_calls(name, tmp_path)
+    played = Played(name, tmp_path, empty)
     crashed = 0
-    for number, verb in enumerate(verbs):
+    for number, verb in enumerate(played.verbs):
         home = tmp_path / str(number)
-        inner = MemoryStorage()
-        ledger = prepare(name, inner, home)
+        inner, ledger = played.begin()
         before = len(ledger.durable)
         with contextlib.suppress(SimulatedCrash):
             attempt(name, FaultyStorage(inner, [FAULTS[fault](number)]), home / "first", ledger, 1)
@@ -69,17 +82,22 @@ def test_a_fault_at_every_request(name: str, fault: str, tmp_path: Path) -> None
         ledger.check(inner, home / "second")
 
     # The first look for a store that is not there yet has no effect after which to die.
-    assert crashed >= len(verbs) - 1 if fault.startswith("crash") else crashed == 0
+    assert crashed >= len(played.verbs) - 1 if fault.startswith("crash") else crashed == 0
 
 
-@pytest.mark.parametrize("fault", ["disk full", "I/O error", "lost answer"])
+@pytest.mark.parametrize(
+    ("fault", "empty"), [case for case in PLACES if case[0] in ("disk full", "I/O error", "lost answer")],
+    indirect=["empty"],
+)  # fmt: skip
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_the_same_run_goes_on_after_a_fault(name: str, fault: str, tmp_path: Path) -> None:
+def test_the_same_run_goes_on_after_a_fault(
+    name: str, fault: str, empty: Callable[[], Storage], tmp_path: Path
+) -> None:
     """Once there is space again, the same call on the same run succeeds, and all is there."""
-    for number in range(len(count_calls(name, tmp_path))):
+    played = Played(name, tmp_path, empty)
+    for number in range(len(played.verbs)):
         home = tmp_path / str(number)
-        inner = MemoryStorage()
-        ledger = prepare(name, inner, home)
+        inner, ledger = played.begin()
         attempt(name, FaultyStorage(inner, [FAULTS[fault](number)]), home / "first", ledger, 2)
 
         assert len(ledger.errors) <= 1
@@ -92,12 +110,11 @@ def test_the_same_run_goes_on_after_a_fault(name: str, fault: str, tmp_path: Pat
 @pytest.mark.parametrize("fault", ["crash before", "crash after"])
 def test_a_crash_at_every_request_to_a_disk(name: str, fault: str, tmp_path: Path) -> None:
     """The same on a local disk, where buffers are mapped and packs are not parted."""
-    base = LocalStorage(tmp_path / "base")
-    prepare(name, base, tmp_path)
-    for number in range(len(count_calls(name, tmp_path))):
+    numbers = itertools.count()
+    played = Played(name, tmp_path, lambda: LocalStorage(tmp_path / f"s{next(numbers)}"))
+    for number in range(len(played.verbs)):
         home = tmp_path / str(number)
-        inner = copy(base, LocalStorage(home / "s"))
-        ledger = prepare(name, MemoryStorage(), home)
+        inner, ledger = played.begin()
         with contextlib.suppress(SimulatedCrash):
             attempt(name, FaultyStorage(inner, [FAULTS[fault](number)]), home / "first", ledger, 1)
         ledger.check(inner, home / "second")

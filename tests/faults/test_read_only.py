@@ -6,32 +6,38 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.engine._engine import keys, stretch
+from tests.storage._s3 import failure
 
 import holdall
 from holdall import AccessDeniedError, Client
-from holdall_store.storage import LocalStorage, MemoryStorage
+from holdall_store.storage import LocalStorage, MemoryStorage, Storage
 from holdall_store.testing import ReadOnlyStorage
+
+if TYPE_CHECKING:
+    from tests.storage._bucket import Bucket
 
 NAMESPACE = "user:ana"
 VALUES = {"big": stretch(1, 200_000), "small": [1, 2, 3]}
 
 
-def fill(path: Path) -> None:
-    """Leave a run in the store at `path`."""
-    client = Client(path, namespace=NAMESPACE)
+def fill(place: Path | Storage) -> None:
+    """Leave a run in the store at `place`."""
+    client = Client(place, namespace=NAMESPACE)
     with holdall.run("flow", client=client) as run:
         run.save(VALUES)
     client.close()
 
 
-def test_a_store_that_may_only_be_read(tmp_path: Path) -> None:
+def test_a_store_that_may_only_be_read(empty: Callable[[], Storage]) -> None:
     """Everything loads; a save of a large and of a small value is refused, and the store is as it was."""
-    fill(tmp_path / "s")
-    storage = LocalStorage(tmp_path / "s")
+    storage = empty()
+    fill(storage)
     before = keys(storage)
     client = Client(ReadOnlyStorage(storage), namespace=NAMESPACE)
     for value in VALUES.values():
@@ -49,6 +55,24 @@ def test_no_store_can_be_made_where_nothing_may_be_written() -> None:
     client = Client(ReadOnlyStorage(MemoryStorage()), namespace=NAMESPACE)
     with pytest.raises(AccessDeniedError, match=r"holdall\.json"):
         holdall.save(1, "flow/x", client=client)
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "MethodNotAllowed", "AllAccessDisabled"])
+def test_a_bucket_whose_server_lets_nobody_write(bucket: Bucket, code: str) -> None:
+    """Everything loads; what is refused is told with its reason, at once, and the bucket is as it was."""
+    storage = bucket.empty()
+    fill(storage)
+    before = bucket.objects(storage)
+    bucket.server.fault = lambda request: failure(403, code, "not you") if request.method != "GET" else None
+    client = Client(bucket.at(storage.url.removeprefix("s3://bucket/")), namespace=NAMESPACE)
+    bucket.server.log.clear()
+    for value in VALUES.values():
+        with pytest.raises(AccessDeniedError, match=f"403, {code}, not you"):
+            holdall.save(value, "flow/new", client=client)
+
+    assert {name: client.load(f"flow/{name}") for name in VALUES} == VALUES
+    assert bucket.objects(storage) == before
+    assert len([request for request in bucket.server.log if request.method != "GET"]) == len(VALUES)
 
 
 READER = """
