@@ -61,7 +61,7 @@ def relevant(verb: str, key: str) -> bool:
 def start() -> MemoryStorage:
     """Return a store with one pack that nobody refers to."""
     storage = MemoryStorage()
-    PackWriter(storage, "o" * 16, ChunkIndex(None), 0.0).write([source(OLD)])
+    PackWriter(storage, "o" * 16, ChunkIndex(None), 0.0, frozenset).write([source(OLD)])
     return storage
 
 

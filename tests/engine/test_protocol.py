@@ -210,7 +210,7 @@ def test_a_pack_condemned_again_and_again_is_an_error(tmp_path: Path, empty: Cal
     unlucky = Unlucky(
         store.storage, store.index, run.head, clock=store.clock, ratio_max=0, info=dict, create=store.create
     )
-    unlucky._begin()
+    unlucky._begin(0)
     with pytest.raises(ConflictError, match="condemned 5 times"):
         unlucky.save({"a": value(OLD)})
     assert unlucky.view_pending() == {}

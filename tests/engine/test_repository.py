@@ -327,7 +327,7 @@ def test_an_index_that_loses_a_pack_in_the_middle_costs_only_space(tmp_path: Pat
     saved = save(store, {"a": value(stretch(1, 100_000))})["a"]
     index = store.index()
     index.refresh(storage)
-    writer = PackWriter(storage, "w" * 16, index, 0.0)
+    writer = PackWriter(storage, "w" * 16, index, 0.0, frozenset)
     digest = chunks(storage, saved)[0][0][0]
     assert index.find(digest) is not None
     real = _index.ChunkIndex.find

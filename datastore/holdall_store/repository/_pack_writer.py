@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -87,10 +88,18 @@ class PackWriter:
     """Writes the packs of one writer, one save after the other; not to be used by two threads at once.
 
     It finds chunks that it wrote itself, and those of `index`. Packs are called ``<writer>-<number>``: `writer` is
-    random, so no name is ever used twice.
+    random, so no name is ever used twice. `opened` waits until the writer's log is open, and returns the packs that
+    were condemned then: no pack becomes visible, and none of others is referred to, before that.
     """
 
-    def __init__(self, storage: Storage, writer: str, index: ChunkIndex, ratio_max: float) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        writer: str,
+        index: ChunkIndex,
+        ratio_max: float,
+        opened: Callable[[], frozenset[str]],
+    ) -> None:
         self._storage = storage
         self._writer = writer
         self._index = index
@@ -99,6 +108,8 @@ class PackWriter:
         self._session: dict[bytes, tuple[str, int]] = {}
         self._refs: dict[str, PackRef] = {}
         self._open: _OpenPack | None = None
+        self._opened: Callable[[], frozenset[str]] | None = opened
+        self._lock = threading.Lock()
 
     def write(self, sources: Sequence[BufferSource]) -> Written:
         """Store `sources` and return where their bytes lie; when this returns, the packs are durable.
@@ -120,6 +131,7 @@ class PackWriter:
             waiting = self._next_new(chunks, written)
             while waiting is not None:
                 waiting = self._write_pack(waiting, chunks, written, sources)
+        self._await_opening()
         for name in {name for place in written.places for name, _, _ in place.spans}:
             written.refs[name] = self._refs[name]
         return written
@@ -130,6 +142,9 @@ class PackWriter:
         if place is not None:
             return place
         place = self._index.find(digest)
+        if place is not None and self._opened is not None:
+            self._await_opening()
+            place = self._index.find(digest)
         if place is not None and place[0] not in self._refs:
             found = self._index.table(place[0])
             if found is None:
@@ -144,6 +159,12 @@ class PackWriter:
             return current.entries
         found = self._index.table(pack)
         return found[0] if found else None
+
+    def _await_opening(self) -> None:
+        with self._lock:
+            if self._opened is not None:
+                self.exclude(self._opened())
+                self._opened = None
 
     def exclude(self, packs: frozenset[str]) -> None:
         """Refer to none of these packs any more."""
@@ -183,6 +204,7 @@ class PackWriter:
                 placed.append(pack.name, len(pack.entries) - 1, waiting.entry.digest)
                 placed.new_bytes += pack.offset - before
                 waiting = self._next_new(chunks, written)
+            self._await_opening()
             yield from pack.close()
 
         try:

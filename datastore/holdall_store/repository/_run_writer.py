@@ -38,6 +38,9 @@ COMPLETE_BYTES_MAX: Final = 1 << 20
 PENDING_BYTES_MAX: Final = 1 << 20
 """Small values wait for each other no longer than until they have this size."""
 
+BACKGROUND_BYTES_MIN: Final = 2 << 20
+"""From this size on, chunks are found and written while the log is being opened: a thread costs less than the wait."""
+
 REPLACE_TRIES: Final = 5
 """Each try needs a collector that condemned, in the meantime, a pack which was free at the last look."""
 
@@ -98,6 +101,7 @@ class RunWriter:
         self._log = Log(storage, run_prefix(head.namespace, head.flow, head.run), RunRecord)
         self._condemned = CondemnedPacks(storage)
         self._packs: PackWriter | None = None
+        self._opening: _Opening | None = None
         self._next_slot = 0
         self._recorded = False
         self._lock = threading.RLock()
@@ -228,9 +232,15 @@ class RunWriter:
 
     def _store(self, items: Mapping[str, Prepared]) -> None:
         """Put the buffers of `items` into packs, and note their records as pending."""
-        packs = self._begin()
+        packs = self._begin(sum(item.bytes for item in items.values()))
         sources = [source for item in items.values() for source in item.sources]
-        written = packs.write(sources)
+        try:
+            written = packs.write(sources)
+        finally:
+            # Whatever happened, the log is nobody else's any more.
+            if self._opening is not None and not self._opening.join():
+                self._packs = None
+            self._opening = None
         position = 0
         for name, item in items.items():
             places = written.places[position : position + len(item.sources)]
@@ -238,21 +248,33 @@ class RunWriter:
             self._pending[name] = item.record(self._now(), places, written.refs)
             self._sources[name] = item
 
-    def _begin(self) -> PackWriter:
-        """Take the first steps of the protocol, in their order: open the log, then look what is condemned."""
+    def _begin(self, size: int) -> PackWriter:
+        """Take the first steps of the protocol, in their order: open the log, then look what is condemned.
+
+        Where `size` bytes are worth it, they are taken in the background. The writer of packs waits for their end
+        before it refers to another's pack, and before a pack of its own becomes visible.
+        """
         if self._recorded:
             self._check_store()
         if self._packs is None:
-            if not self._recorded:
-                self._append("open", "running", pending=False)
-            from holdall_store.repository._pack_writer import PackWriter
+            self._create_store()
+            opening = _Opening(self._open_log, in_background=size >= BACKGROUND_BYTES_MIN)
+            try:
+                from holdall_store.repository._pack_writer import PackWriter
 
-            condemned = self._condemned.look()
-            index = self._make_index()
-            index.refresh(self._storage)
-            self._packs = PackWriter(self._storage, self._writer, index, self._ratio_max)
-            self._packs.exclude(condemned)
+                index = self._make_index()
+                index.refresh(self._storage)
+                self._packs = PackWriter(self._storage, self._writer, index, self._ratio_max, opening.wait)
+            except BaseException:
+                opening.join()
+                raise
+            self._opening = opening
         return self._packs
+
+    def _open_log(self) -> frozenset[str]:
+        if not self._recorded:
+            self._append("open", "running", pending=False)
+        return self._condemned.look()
 
     def _append(
         self, event: str, status: Status, exception: ExceptionInfo | None = None, *, pending: bool = True
@@ -374,6 +396,40 @@ class RunWriter:
 
     def _now(self) -> str:
         return self._clock.now().isoformat(timespec="microseconds")
+
+
+class _Opening:
+    """The first look at what is condemned, after the log was opened: now, or in the background."""
+
+    def __init__(self, work: Callable[[], frozenset[str]], *, in_background: bool) -> None:
+        self._work = work
+        self._condemned: frozenset[str] = frozenset()
+        self._error: BaseException | None = None
+        self._thread: threading.Thread | None = None
+        if in_background:
+            self._thread = threading.Thread(target=self._run, name="holdall-open", daemon=True)
+            self._thread.start()
+        else:
+            self._condemned = work()
+
+    def wait(self) -> frozenset[str]:
+        """Return what is condemned, or raise what went wrong, every time."""
+        self.join()
+        if self._error is not None:
+            raise self._error
+        return self._condemned
+
+    def join(self) -> bool:
+        """Wait for the end, and tell whether all went well."""
+        if self._thread is not None:
+            self._thread.join()
+        return self._error is None
+
+    def _run(self) -> None:
+        try:
+            self._condemned = self._work()
+        except BaseException as error:  # noqa: BLE001 - it is raised again by `wait`
+            self._error = error
 
 
 class _AlreadyEnded(RunStateError):
