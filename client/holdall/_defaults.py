@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import os
+import re
 import sys
 import unicodedata
 from collections import deque
@@ -33,6 +34,9 @@ CLEAN_CHARACTERS_MAX: Final = (120, 60, 18)
 """Lengths to which a name that nobody chose is cut until it fits: characters take up to twelve bytes in a key."""
 
 _PROJECT_SETTINGS: Final = ("store", "namespace")
+
+_HOLDALL_KEY: Final = re.compile(r"(?:^|[.{,])[ \t]*[\"']?holdall[\"']?[ \t]*[\].=]", re.MULTILINE)
+"""What a file must hold to have a table ``tool.holdall``, however TOML lets one write it."""
 
 _UNSET: Final = object()
 _block: contextvars.ContextVar[object] = contextvars.ContextVar("holdall_namespace", default=_UNSET)
@@ -185,9 +189,9 @@ def _read_table(path: Path) -> dict[str, str]:
         text = path.read_text("utf-8", errors="surrogateescape")
     except OSError:
         return {}
-    if "holdall" not in text:
+    if not _HOLDALL_KEY.search(text):
         return {}
-    import tomllib  # most projects do not speak of holdall
+    import tomllib  # most projects at most depend on holdall
 
     try:
         tool = tomllib.loads(text).get("tool")

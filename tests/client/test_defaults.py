@@ -224,6 +224,28 @@ def test_project_file(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert _defaults.default_store(read_settings()) == expected
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[tool.holdall]\nstore = 'here'\n",
+        "[tool . 'holdall']\nstore = 'here'\n",
+        '["tool"."holdall"]\nstore = "here"\n',
+        "[tool]\nholdall = {store = 'here'}\n",
+        "[tool]\nholdall.store = 'here'\n",
+        "tool.holdall.store = 'here'\n",
+        "tool = {other = 1, holdall = {store = 'here'}}\n",
+        "tool = { 'holdall'.store = 'here' }\n",
+    ],
+)
+def test_the_table_of_a_project_however_it_is_written(workdir: Path, text: str) -> None:
+    """TOML has many ways to write a table, and each of them is seen."""
+    (workdir / "pyproject.toml").write_text(
+        "[project]\nname = 'mine'\ndependencies = ['holdall>=1']\n" + text if text[0] == "[" else text
+    )
+
+    assert holdall.Client().url == (workdir / "here").as_uri()
+
+
 @pytest.mark.parametrize("text", ["", "not toml [", "[tool.other]\n", "tool = 5\n", "\xff\xfe"])
 def test_somebody_elses_project_file(text: str, workdir: Path) -> None:
     """A project file that says nothing to us, or cannot be read, is not ours to complain about."""
