@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import random
 import signal
@@ -9,18 +11,50 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
+import pytest
 from tests.engine._engine import begin, latest, read, repository, stretch, value
 
 from holdall import Client, run
-from holdall_store.storage import LocalStorage
+from holdall_store.storage import open_storage
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a store is, for this process and for others."""
+
+    url: str
+    options: dict[str, Any] | None = None
+
+    @property
+    def words(self) -> list[str]:
+        """What a program is told of it."""
+        return [self.url, json.dumps(self.options)]
+
+    def client(self) -> Client:
+        """Return a client that knows nothing yet."""
+        return Client(self.url, namespace="user:ana", storage_options=self.options)
+
+
+@pytest.fixture(params=["disk", "bucket"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Return a place on a disk, and one in a bucket."""
+    if request.param == "disk":
+        return Place(str(tmp_path / "s"))
+    bucket = request.getfixturevalue("bucket")
+    return Place(bucket.empty().url, bucket.options)
+
 
 COMMON = """
-import os, sys, threading
+import json, os, sys, threading
 from blake3 import blake3
 import holdall
 from holdall_store.errors import RunStateError
-store = sys.argv[1]
+store, options = sys.argv[1], json.loads(sys.argv[2])
+
+def open_client():
+    return holdall.Client(store, namespace="user:ana", storage_options=options)
 
 def stretch(seed, size):
     return blake3(seed.to_bytes(8, "little")).digest(length=size)
@@ -34,7 +68,7 @@ NURSERY = (
     + """
 def work(round_):
     # What is told is durable: a large value when its save has returned, a small one when its run has ended.
-    client = holdall.Client(store, namespace="user:ana")
+    client = open_client()
     for number in range(10**6):
         with holdall.run("flow", client=client) as run:
             for part in range(3):
@@ -44,7 +78,7 @@ def work(round_):
             small = run.save(small=b"%d" % number)["small"].reference
         tell(small, "small", number)
 
-holdall.Client(store, namespace="user:ana")
+open_client()
 for line in sys.stdin:
     pid = os.fork()
     if pid == 0:
@@ -66,18 +100,18 @@ def told_value(words: list[str]) -> bytes:
     return stretch(round_, 100_000) + stretch(number, size)
 
 
-def test_processes_that_are_killed_lose_nothing_that_they_reported(tmp_path: Path) -> None:
-    """Twelve times kill -9 at some moment of a save: all that was durable loads, bit by bit, and the next process goes on."""
+def test_processes_that_are_killed_lose_nothing_that_they_reported(place: Place) -> None:
+    """Again and again kill -9 at some moment of a save: all that was durable loads, bit by bit, and the next process goes on."""
     chosen = random.Random(5)
     nursery = subprocess.Popen(
-        [sys.executable, "-c", NURSERY, str(tmp_path / "s")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", NURSERY, *place.words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert nursery.stdin is not None
     assert nursery.stdout is not None
-    client = Client(tmp_path / "s", namespace="user:ana")
+    client = place.client()
     told: list[list[str]] = []
     try:
-        for round_ in range(12):
+        for round_ in range(12 if place.options is None else 8):
             nursery.stdin.write(f"{round_}\n")
             nursery.stdin.flush()
             left, pid = chosen.randrange(1, 12), 0
@@ -104,7 +138,7 @@ def test_processes_that_are_killed_lose_nothing_that_they_reported(tmp_path: Pat
         nursery.kill()
         nursery.communicate()
 
-    fresh_client = Client(tmp_path / "s", namespace="user:ana")
+    fresh_client = place.client()
     for words in told:
         assert fresh_client.load(words[0]) == told_value(words)
     runs = list(fresh_client.flow("flow").runs())
@@ -117,10 +151,10 @@ def test_processes_that_are_killed_lose_nothing_that_they_reported(tmp_path: Pat
 WRITER = (
     COMMON
     + """
-me = int(sys.argv[2])
+me = int(sys.argv[3])
 tell("ready")
 sys.stdin.readline()
-client = holdall.Client(store, namespace="user:ana")
+client = open_client()
 for number in range(4):
     with holdall.run("flow", client=client) as run:
         run.save(mine=stretch(me * 100 + number, 120_000), shared=stretch(1, 400_000), note=[me, number])
@@ -130,11 +164,11 @@ tell("done")
 )
 
 
-def test_eight_processes_that_save_into_one_flow_lose_nothing(tmp_path: Path) -> None:
+def test_eight_processes_that_save_into_one_flow_lose_nothing(place: Place) -> None:
     """All at once, into a store that none of them finds there: every run is there, and every value is right."""
     writers = [
         subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(tmp_path / "s"), str(me)],
+            [sys.executable, "-c", WRITER, *place.words, str(me)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )
         for me in range(8)
@@ -150,7 +184,7 @@ def test_eight_processes_that_save_into_one_flow_lose_nothing(tmp_path: Path) ->
         assert writer.communicate()[0] == "done\n"
         assert writer.returncode == 0
 
-    client = Client(tmp_path / "s", namespace="user:ana")
+    client = place.client()
     seen = set()
     for found in client.flow("flow").runs():
         assert found.status == "succeeded"
@@ -167,7 +201,7 @@ def test_eight_processes_that_save_into_one_flow_lose_nothing(tmp_path: Path) ->
 FORKING = (
     COMMON
     + """
-client = holdall.Client(store, namespace="user:ana")
+client = open_client()
 with holdall.run("flow", client=client) as run:
     run.save(before=stretch(1, 200_000))
     # A thread is in the middle of a save when the process forks: its lock is never released in the child.
@@ -210,18 +244,18 @@ tell("fine")
 )
 
 
-def test_a_forked_child_saves_on_its_own_only(tmp_path: Path) -> None:
+def test_a_forked_child_saves_on_its_own_only(place: Place) -> None:
     """It gets an error, not a deadlock, from its parent's run; its own runs work; and so does the parent afterwards."""
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", FORKING, str(tmp_path / "s")],
+        [sys.executable, "-W", "ignore", "-c", FORKING, *place.words],
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "fine\n"), done.stderr
 
 
-def test_threads_share_a_run(tmp_path: Path) -> None:
+def test_threads_share_a_run(tmp_path: Path, place: Place) -> None:
     """Saves, logs and reads of many threads on one run: all of them are there."""
-    store = repository(LocalStorage(tmp_path / "s"), tmp_path)
+    store = repository(open_storage(place.url, place.options), tmp_path)
     active = begin(store)
     errors: list[BaseException] = []
 
@@ -248,9 +282,9 @@ def test_threads_share_a_run(tmp_path: Path) -> None:
     assert all(read(store, artifact) for artifact in view.artifacts.values())
 
 
-def test_two_runs_of_one_client_at_once(tmp_path: Path) -> None:
+def test_two_runs_of_one_client_at_once(place: Place) -> None:
     """Runs of several threads share a client and its index, and find each other's chunks or not: all load."""
-    client = Client(tmp_path / "s", namespace="user:ana")
+    client = place.client()
     errors: list[BaseException] = []
 
     def work(me: int) -> None:
