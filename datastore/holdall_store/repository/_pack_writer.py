@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -29,7 +29,7 @@ from holdall_store.repository._index import ChunkIndex, read_table
 from holdall_store.repository._log import answer_was_lost
 from holdall_store.serializers import BufferSource
 from holdall_store.storage import Storage
-from holdall_store.transfer import THREADS, run_ordered
+from holdall_store.transfer import THREADS, Tasks, run_ordered
 
 __all__ = ["PackWriter", "Placed", "Span", "Written"]
 
@@ -41,6 +41,9 @@ THREADED_BYTES_MIN: Final = 2 << 20
 
 SESSION_CHUNKS_MAX: Final = 500_000
 """Chunks of this session kept in memory (about 150 MB at the very most); the index remembers them all."""
+
+UPLOADS_MAX: Final = 8
+"""Packs on their way to a storage that takes its time: each of them is held in memory as long."""
 
 JOINED_BYTES_MAX: Final = 4 << 20
 """Chunks that lie next to each other in memory are written together up to this."""
@@ -126,12 +129,26 @@ class PackWriter:
             bytes_max=INFLIGHT_BYTES_MAX,
             threads=threads,
         )
-        with closing(batches):  # type: ignore[type-var]
-            chunks = itertools.chain.from_iterable(batches)
-            waiting = self._next_new(chunks, written)
-            while waiting is not None:
-                waiting = self._write_pack(waiting, chunks, written, sources)
-        self._await_opening()
+        uploads = Tasks(UPLOADS_MAX) if self._storage.traits.concurrency else None
+        try:
+            with closing(batches):  # type: ignore[type-var]
+                chunks = itertools.chain.from_iterable(batches)
+                waiting = self._next_new(chunks, written)
+                while waiting is not None:
+                    waiting = self._write_pack(waiting, chunks, written, sources, uploads)
+            if uploads is not None:
+                uploads.wait()
+            self._await_opening()
+        except BaseException:
+            if uploads is not None:
+                uploads.join()
+            # What did not become visible is not referred to by a later save.
+            self._session = {
+                digest: place
+                for digest, place in self._session.items()
+                if place[0] in self._refs or not place[0].startswith(f"{self._writer}-")
+            }
+            raise
         for name in {name for place in written.places for name, _, _ in place.spans}:
             written.refs[name] = self._refs[name]
         return written
@@ -181,7 +198,12 @@ class PackWriter:
         return None
 
     def _write_pack(
-        self, chunk: Chunk, chunks: Iterator[Chunk], written: Written, sources: Sequence[BufferSource]
+        self,
+        chunk: Chunk,
+        chunks: Iterator[Chunk],
+        written: Written,
+        sources: Sequence[BufferSource],
+        uploads: Tasks | None,
     ) -> Chunk | None:
         """Write one pack that begins with `chunk`; return the chunk that the next one begins with, if any."""
         self._count += 1
@@ -204,23 +226,34 @@ class PackWriter:
                 placed.append(pack.name, len(pack.entries) - 1, waiting.entry.digest)
                 placed.new_bytes += pack.offset - before
                 waiting = self._next_new(chunks, written)
-            self._await_opening()
+            if uploads is None:
+                self._await_opening()
             yield from pack.close()
 
         try:
-            self._create(pack, _joined(parts()))
-        except BaseException:
-            self._session = {digest: place for digest, place in self._session.items() if place[0] != pack.name}
-            raise
+            if uploads is None:
+                self._publish(pack, _joined(parts()))
+            else:
+                body = bytearray()
+                for part in _joined(parts()):
+                    body += part
+                uploads.start(lambda: self._upload(pack, body))
         finally:
             self._open = None
-        self._refs[pack.name] = pack.ref()
-        self._index.add(pack.name, pack.table(), pack.ref())
         if len(self._session) > SESSION_CHUNKS_MAX:
             self._session.clear()
         return waiting
 
-    def _create(self, pack: _OpenPack, parts: Iterator[bytes | memoryview]) -> None:
+    def _upload(self, pack: _OpenPack, body: bytearray) -> None:
+        self._await_opening()
+        self._publish(pack, (memoryview(body),))
+
+    def _publish(self, pack: _OpenPack, parts: Iterable[bytes | memoryview]) -> None:
+        self._create(pack, parts)
+        self._index.add(pack.name, pack.table(), pack.ref())
+        self._refs[pack.name] = pack.ref()
+
+    def _create(self, pack: _OpenPack, parts: Iterable[bytes | memoryview]) -> None:
         key = pack_key(pack.name)
         try:
             self._storage.create(key, parts)

@@ -258,7 +258,7 @@ class RunWriter:
             self._check_store()
         if self._packs is None:
             self._create_store()
-            opening = _Opening(self._open_log, in_background=size >= BACKGROUND_BYTES_MIN)
+            opening = _Opening(self._open_log, in_background=self._in_background(size))
             try:
                 from holdall_store.repository._pack_writer import PackWriter
 
@@ -270,6 +270,9 @@ class RunWriter:
                 raise
             self._opening = opening
         return self._packs
+
+    def _in_background(self, size: int) -> bool:
+        return size >= BACKGROUND_BYTES_MIN or self._storage.traits.concurrency > 0
 
     def _open_log(self) -> frozenset[str]:
         if not self._recorded:
