@@ -29,12 +29,17 @@ class StorageTraits:
 
     ``pack_bytes`` is the size at which a writer should close a pack and begin the next one. ``mappable`` says that
     `Storage.map` can give objects back as memory maps. ``private`` says that only the caller's own user can write here,
-    so that what lies here is as trustworthy as the caller's own files.
+    so that what lies here is as trustworthy as the caller's own files. ``concurrency`` is how many requests at once pay,
+    where each takes a while to be answered; 0 means that none is worth waiting for, as on a disk. ``cache_key`` tells
+    this storage from all others, also in other processes: what is read here is kept in the local cache under it. Where
+    it is empty, nothing is kept.
     """
 
     pack_bytes: int
     mappable: bool = False
     private: bool = False
+    concurrency: int = 0
+    cache_key: str = ""
 
 
 class Storage(ABC):
