@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -119,6 +120,8 @@ class S3Server:
         objects = self.buckets.get(request.bucket)
         if objects is None:
             return failure(404, "NoSuchBucket", "The specified bucket does not exist")
+        if not _is_whole(request):
+            return failure(400, "XAmzContentSHA256Mismatch", "The provided SHA-256 does not match what was computed")
         if request.verb == "LIST":
             return _listing(objects, request.query)
         if request.verb == "DELETE":
@@ -138,6 +141,12 @@ class S3Server:
         if request.key not in objects:
             return failure(404, "NoSuchKey")
         return _content(objects[request.key], request.headers.get("range"))
+
+
+def _is_whole(request: Request) -> bool:
+    """Tell whether the body is the one that was signed, where it was signed at all."""
+    signed = request.headers.get("x-amz-content-sha256", "")
+    return len(signed) != 64 or hashlib.sha256(request.body).hexdigest() == signed
 
 
 def _content(data: bytes, wanted: str | None) -> Reply:
@@ -177,6 +186,7 @@ def _listing(objects: dict[str, bytes], query: dict[str, str]) -> Reply:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 256  # with the default of 5, the system makes the sixth of many wait for a second
     owner: S3Server
 
     def handle_error(self, request: Any, client_address: Any) -> None:
