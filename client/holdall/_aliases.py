@@ -89,11 +89,11 @@ class Aliases:
         if alias in RESERVED:
             return flow.latest_successful_run
         for namespace in flow.namespaces:
-            log = Log(self._client.repository.storage, alias_prefix(namespace, flow.name, alias), AliasRecord)
-            slots = log.slots()
+            log = self._client.repository.log(alias_prefix(namespace, flow.name, alias), AliasRecord)
+            slots = log.slots() if self._client.repository.offline is None else log.kept_slots()
             newest = _checked(log.read(slots[-1]), namespace, flow.name, alias) if slots else None
             if newest is not None and newest.run:
-                return self._client.in_namespace(namespace).flow(flow.name)[newest.run]
+                return self._client._beside(namespace)._flow_in(namespace, flow.name)[newest.run]
         known = [name for namespace in flow.namespaces for name in self.names(namespace, flow.name)]
         if alias in known:
             raise AliasNotFoundError(
@@ -101,8 +101,10 @@ class Aliases:
                 "Set it again: holdall.alias(reference, name)."
             )
         has = f" It has: {listed(known)}." if known else " It has none: holdall.alias(reference, name) makes one."
-        raise AliasNotFoundError(
-            f"Flow {flow.name!r} has no alias {alias!r} ({self._client.url}).{nearest(alias, known)}{has}"
+        raise self._client._unless_offline(
+            AliasNotFoundError(
+                f"Flow {flow.name!r} has no alias {alias!r} ({self._client.url}).{nearest(alias, known)}{has}"
+            )
         )
 
 

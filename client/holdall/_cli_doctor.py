@@ -24,6 +24,7 @@ from holdall._provenance import mask_secrets
 from holdall._text import count_text, place_text, size_text
 from holdall.store import HoldallError, nearest
 from holdall_store.config import VARIABLE_PREFIX, VARIABLES, Settings, read_settings
+from holdall_store.repository import REMOTE_FOLDER, is_private
 from holdall_store.storage import LocalStorage
 
 __all__ = ["Check", "doctor"]
@@ -366,9 +367,12 @@ def _cache(settings: Settings) -> Check:
     sizes = _sizes(folder)
     count = len(sizes)
     message = f"{folder}: {size_text(sum(sizes))} in {count_text(count, 'file', more=count >= CACHE_FILES_MAX)}"
-    message += f"; copies of files up to {size_text(settings.cache_bytes)}"
+    message += f"; up to {size_text(settings.cache_bound())}, what was used longest ago goes first"
     if folder.exists() and not os.access(folder, os.W_OK):
         return Check("cache", "warn", f"{folder} may not be written", "Set HOLDALL_HOME to a folder of yours.")
+    remote = folder / REMOTE_FOLDER
+    if remote.exists() and not is_private(remote):
+        return Check("cache", "warn", f"{remote} is not used: others may write there", f"chmod 700 {remote}")
     return Check("cache", "ok", message)
 
 

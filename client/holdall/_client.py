@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from holdall._aliases import Aliases
@@ -14,6 +15,7 @@ from holdall._reference import Reference
 from holdall.store import (
     ArtifactNotFoundError,
     FlowNotFoundError,
+    HoldallError,
     InvalidNameError,
     NotFoundError,
     StoreNotFoundError,
@@ -43,7 +45,11 @@ class Client:
     loading of pickles from a store that is not the caller's alone; by default only one's own local store is trusted.
 
     `storage_options` are for stores in buckets, spelled as pandas and polars do: ``key``, ``secret``, ``endpoint_url``,
-    ``region``, ``profile``, ``anon``.
+    ``region``, ``profile``, ``anon``; for other URLs, such as ``sftp://…``, as fsspec's filesystem takes them. `fs` is a
+    filesystem of fsspec's that is there already; `store` is then a path on it.
+
+    With `offline` (by default ``HOLDALL_OFFLINE``) a store in a bucket is asked for nothing: what was read before comes from
+    the local cache, and what is not there is `OfflineError`. Stores on this disk are as they are.
 
     A client is immutable, may be shared between threads, and pickles as its settings, without the secrets among
     `storage_options`: where the pickle is loaded, the credentials of that place hold. It opens nothing before it is
@@ -62,8 +68,15 @@ class Client:
         namespace: str | None = _UNSET,
         trust: bool | None = None,
         storage_options: Mapping[str, Any] | None = None,
+        fs: Any = None,
+        offline: bool | None = None,
     ) -> None:
+        if fs is not None:
+            store, storage_options = _on_filesystem(store, fs, storage_options), None
         self._settings = read_settings()
+        self._offline = offline
+        if offline is not None:
+            self._settings = replace(self._settings, offline=offline)
         self._namespace = resolve_namespace(self._settings) if namespace is _UNSET else namespace
         if self._namespace is not None:
             self._namespace = check_namespace(self._namespace)
@@ -134,7 +147,9 @@ class Client:
     def in_namespace(self, namespace: str | None) -> Client:
         """Return a client of the same store that looks in another namespace."""
         store = self._storage if self._storage is not None else self._url
-        client = Client(store, namespace=namespace, trust=self._trust, storage_options=self._options)
+        client = Client(
+            store, namespace=namespace, trust=self._trust, storage_options=self._options, offline=self._offline
+        )
         client._given = self._given
         return client
 
@@ -145,7 +160,10 @@ class Client:
         checked = check_name(name, "flow")
         homes = [space for space in self._spaces() if checked in self.repository.catalog.flows(space)]
         if not homes:
-            self._explain_missing_flow(checked)
+            try:
+                self._explain_missing_flow(checked)
+            except NotFoundError as error:
+                raise self._unless_offline(error) from None
         return Flow._of(self, checked, tuple(homes))
 
     def run(self, pathspec: str) -> Run:
@@ -169,13 +187,22 @@ class Client:
         """
         if reference.flow is None:
             raise InvalidNameError(f"{str(reference)!r} names no flow.")
-        client = self if reference.namespace is None else self.in_namespace(reference.namespace)
-        flow = client.flow(reference.flow)
-        if reference.run is not None:
-            return flow[reference.run]
-        if reference.alias is not None:
-            return client.aliases.resolve(flow, reference.alias)
-        return flow.latest_successful_run if having is None else flow.latest_run_with(having)
+        client = self if reference.namespace is None else self._beside(reference.namespace)
+        space = client.namespace
+        # Whether the flow is there is seen by its runs: to ask first would be one more request.
+        flow = client.flow(reference.flow) if space is None else client._flow_in(space, reference.flow)
+        try:
+            if reference.run is not None:
+                return flow[reference.run]
+            if reference.alias is not None:
+                return client.aliases.resolve(flow, reference.alias)
+            return flow.latest_successful_run if having is None else flow.latest_run_with(having)
+        except NotFoundError as error:
+            try:
+                client.flow(reference.flow)
+            except NotFoundError as better:  # there is no such flow, or no store at all
+                raise better from None
+            raise error from None
 
     def artifact(self, reference: str | Reference) -> Artifact:
         """Return the artifact that a reference means, without loading it."""
@@ -253,7 +280,7 @@ class Client:
 
     def __reduce__(self) -> tuple[Any, ...]:
         store = self._storage if self._storage is not None else self._url
-        return _rebuild, (store, self._namespace, self._trust, without_secrets(self._options))
+        return _rebuild, (store, self._namespace, self._trust, without_secrets(self._options), self._offline)
 
     def __repr__(self) -> str:
         return f"Client({mask_secrets([self._url])[0]!r}, namespace={self._namespace!r})"
@@ -276,6 +303,23 @@ class Client:
                 raise
             raise InvalidNameError(f"{store_source(self._settings)}: {error}") from None
 
+    def _beside(self, namespace: str) -> Client:
+        """Return a client of another namespace that shares what is open."""
+        client = self.in_namespace(namespace)
+        client._repository = self.repository
+        return client
+
+    def _flow_in(self, namespace: str, name: str) -> Flow:
+        """Return a flow of a namespace, whether it is there or not."""
+        from holdall._flow import Flow
+
+        return Flow._of(self, check_name(name, "flow"), (namespace,))
+
+    def _unless_offline(self, error: NotFoundError) -> HoldallError:
+        """Return `error`, or offline another one: what is not in the cache may well be in the store."""
+        offline = self.repository.offline
+        return error if offline is None else offline.refuse(error)
+
     def _check_given(self, found: Collection[str]) -> None:
         """Tell a store that is not there from one that is empty, where somebody said where it is."""
         if not found and self._given:
@@ -287,7 +331,8 @@ class Client:
     def _explain_missing_flow(self, name: str) -> None:
         """Raise an error that says where the flow is, if it is anywhere."""
         catalog = self.repository.catalog
-        self.repository.record()  # where there is no store at all, that is the better answer
+        if self.repository.offline is None:
+            self.repository.record()  # where there is no store at all, that is the better answer
         spaces = catalog.namespaces()
         elsewhere = [space for space in spaces if name in catalog.flows(space)]
         if elsewhere:
@@ -327,6 +372,15 @@ def check_references(references: Iterable[str | Artifact]) -> list[str | Artifac
     return items
 
 
+def _on_filesystem(
+    store: str | os.PathLike[str] | Storage | None, fs: Any, storage_options: Mapping[str, Any] | None
+) -> Storage:
+    """Return the storage at a path of a filesystem of fsspec's."""
+    if isinstance(store, Storage):
+        raise InvalidNameError("fs belongs to a path; a storage that is open already takes none.")
+    return open_storage("" if store is None else store, storage_options, fs=fs)
+
+
 def _settled(store: Any, settings: Settings) -> str:
     """Return a URL, or the absolute path of a folder: a client stays where it is when the working directory changes."""
     place = default_store(settings) if store is None else store
@@ -340,6 +394,10 @@ def _settled(store: Any, settings: Settings) -> str:
 
 
 def _rebuild(
-    store: str | Storage, namespace: str | None, trust: bool | None, options: Mapping[str, Any] | None = None
+    store: str | Storage,
+    namespace: str | None,
+    trust: bool | None,
+    options: Mapping[str, Any] | None = None,
+    offline: bool | None = None,
 ) -> Client:
-    return Client(store, namespace=namespace, trust=trust, storage_options=options)
+    return Client(store, namespace=namespace, trust=trust, storage_options=options, offline=offline)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import shutil
@@ -11,13 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from holdall_store.errors import FormatError, HoldallError, StorageError
-from holdall_store.repository import Repository, StoredArtifact
+from holdall_store.errors import HoldallError, StorageError
+from holdall_store.repository import COMPLETE_MARK, FILES_FOLDER, Repository, StoredArtifact, artifact_key, trim
 from holdall_store.serializers.files import DIRECTORY_TAG, extract_directory, extract_file, parse_directory, parse_file
 
 __all__ = ["cached_copy", "extract", "open_file"]
 
-COMPLETE_MARK: Final = ".complete"
+AHEAD_BYTES: Final = 64 << 20
+"""What is fetched at once of a large file: eight ranges that travel together."""
 
 
 class _FileStream(io.RawIOBase):
@@ -50,7 +52,7 @@ class _FileStream(io.RawIOBase):
         view = memoryview(target).cast("B")
         length = max(0, min(len(view), self._size - self._position))
         if length and self._buffer is not None:
-            view[:length] = _reader(self._repository, self._artifact)(self._buffer, self._position, length)
+            view[:length] = self._repository.read_range(self._artifact, self._buffer, self._position, length)
             self._position += length
         return length
 
@@ -64,7 +66,7 @@ def open_file(repository: Repository, artifact: StoredArtifact) -> io.RawIOBase:
 def extract(repository: Repository, artifact: StoredArtifact, destination: Path) -> Path:
     """Write a file or directory artifact to `destination`, which must not be there yet; whole, or not at all."""
     node = repository.node(artifact)
-    read = _reader(repository, artifact)
+    read = _ahead(repository, artifact) if repository.storage.traits.concurrency else _reader(repository, artifact)
     if isinstance(node, dict) and node.get("$") == DIRECTORY_TAG:
         extract_directory(parse_directory(node, _sizes(artifact)), read, destination)
     else:
@@ -77,15 +79,13 @@ def cached_copy(repository: Repository, artifact: StoredArtifact, name: str) -> 
     node = repository.node(artifact)
     original = node.get("name") if isinstance(node, dict) else None
     leaf = original if isinstance(original, str) and original not in ("", ".", "..") and "/" not in original else name
-    digest = artifact.record.digest
-    if not digest or not set(digest) <= set("0123456789abcdef"):
-        raise FormatError("The artifact's digest is no hash.")
-    root = repository.settings.cache_folder() / "files"
-    folder = root / digest
+    root = repository.settings.cache_folder() / FILES_FOLDER
+    folder = root / artifact_key(artifact)  # not its digest, which another store could claim for something else
     target, mark = folder / leaf, folder / COMPLETE_MARK
     try:
         if mark.exists() and mark.read_text() == _fingerprint(target):
-            os.utime(mark)
+            with contextlib.suppress(OSError):  # a disk that may only be read
+                os.utime(mark)
             return target
         _make_copy(repository, artifact, folder, leaf)
     except OSError as error:
@@ -96,7 +96,7 @@ def cached_copy(repository: Repository, artifact: StoredArtifact, name: str) -> 
             f"The cache folder {root} cannot be used ({error.strerror}). Set HOLDALL_HOME to a folder that can, or say "
             "where the copy is to be made: path(to=...).",
         ) from error
-    _evict(root, repository.settings.cache_bytes, keep=folder)
+    trim(repository.settings, keep=folder)
     return target
 
 
@@ -121,12 +121,25 @@ def _make_copy(repository: Repository, artifact: StoredArtifact, folder: Path, l
 
 
 def _reader(repository: Repository, artifact: StoredArtifact) -> Callable[[int, int, int], memoryview]:
-    record, packs = artifact
+    def read(buffer: int, offset: int, length: int) -> memoryview:
+        return repository.read_range(artifact, buffer, offset, length)
+
+    return read
+
+
+def _ahead(repository: Repository, artifact: StoredArtifact) -> Callable[[int, int, int], memoryview]:
+    """Return a reader for whoever reads on and on: far away, much at once costs little more than a piece of it."""
+    sizes = _sizes(artifact)
+    held: tuple[int, int, memoryview] = (-1, 0, memoryview(b""))
 
     def read(buffer: int, offset: int, length: int) -> memoryview:
-        if not 0 <= buffer < len(record.buffers):
-            raise FormatError("A file refers to a buffer that its artifact does not have.")
-        return repository.reader.read_range(record.buffers[buffer], packs, offset, length)
+        nonlocal held
+        held_buffer, start, data = held
+        if buffer != held_buffer or not start <= offset <= offset + length <= start + len(data):
+            size = max(length, min(AHEAD_BYTES, sizes[buffer] - offset)) if 0 <= buffer < len(sizes) else length
+            start, data = offset, repository.read_range(artifact, buffer, offset, size)
+            held = (buffer, start, data)
+        return data[offset - start : offset - start + length]
 
     return read
 
@@ -157,24 +170,6 @@ def _make_read_only(path: Path) -> None:
     for file in [path] if not path.is_dir() else [Path(f, n) for f, _, names in os.walk(path) for n in names]:
         if not file.is_symlink():
             file.chmod(stat.S_IMODE(file.stat().st_mode) & ~0o222)
-
-
-def _evict(root: Path, bytes_max: int, keep: Path) -> None:
-    """Remove the copies that were used longest ago until the rest fits."""
-    copies = []
-    for folder in root.iterdir():
-        try:
-            size = sum(os.lstat(os.path.join(f, n)).st_size for f, _, names in os.walk(folder) for n in names)
-            copies.append(((folder / COMPLETE_MARK).stat().st_mtime, size, folder))
-        except OSError:
-            continue  # being made or removed by another process
-    total = sum(size for _, size, _ in copies)
-    for _, size, folder in sorted(copies):
-        if total <= bytes_max:
-            return
-        if folder != keep:
-            _remove(folder)
-            total -= size
 
 
 def _remove(path: Path) -> None:

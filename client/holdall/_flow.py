@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 from collections.abc import Iterator
 from typing import Any
@@ -10,13 +11,25 @@ from holdall._client import Client
 from holdall._messages import listed
 from holdall._run import Run
 from holdall._values import check_tags, normal_form
-from holdall.store import ArtifactNotFoundError, HoldallError, InvalidNameError, RunNotFoundError, nearest
+from holdall.store import (
+    ArtifactNotFoundError,
+    HoldallError,
+    InvalidNameError,
+    NotFoundError,
+    RunNotFoundError,
+    nearest,
+)
+from holdall_store.format import run_segment
 from holdall_store.repository import RunView
 
 __all__ = ["Flow"]
 
 LOOK_BACK_RUNS: int = 1000
 """How many successful runs are looked through for one that holds an artifact, before giving up."""
+
+
+FEW_RUNS: int = 4
+"""How many runs are looked for that a beginning of an id may mean: one more than are named in the error."""
 
 
 class Flow:
@@ -65,7 +78,7 @@ class Flow:
         """The newest run, whatever became of it; raises `RunNotFoundError` where there is none."""
         for view in self._views():
             return Run._of(self._client, view)
-        raise RunNotFoundError(f"Flow {self._name!r} has no runs in {self._where()}.")
+        raise self._missing(RunNotFoundError(f"Flow {self._name!r} has no runs in {self._where()}."))
 
     @property
     def latest_successful_run(self) -> Run:
@@ -75,8 +88,11 @@ class Flow:
             if view.status == "succeeded":
                 return Run._of(self._client, view)
             newest = newest or f" The newest one, {view.run}, is {view.status}."
-        raise RunNotFoundError(
-            f"Flow {self._name!r} has no successful run in {self._where()}.{newest} Flow.latest_run gives it all the same."
+        raise self._missing(
+            RunNotFoundError(
+                f"Flow {self._name!r} has no successful run in {self._where()}.{newest} Flow.latest_run gives it all the "
+                "same."
+            )
         )
 
     def latest_run_with(self, artifact: str) -> Run:
@@ -96,13 +112,17 @@ class Flow:
             if count >= LOOK_BACK_RUNS:
                 break
         others = f" There are: {listed(known)}." if known else ""
-        raise ArtifactNotFoundError(
-            f"No successful run of flow {self._name!r} in {self._where()} holds an artifact {artifact!r}."
-            f"{unsuccessful or nearest(artifact, known)}{others}"
+        raise self._missing(
+            ArtifactNotFoundError(
+                f"No successful run of flow {self._name!r} in {self._where()} holds an artifact {artifact!r}."
+                f"{unsuccessful or nearest(artifact, known)}{others}"
+            )
         )
 
     def runs(self, *tags: str, limit: int | None = None) -> Iterator[Run]:
-        """Yield the runs, newest first: those that carry all of `tags`, and at most `limit`. Nothing is read ahead.
+        """Yield the runs, newest first: those that carry all of `tags`, and at most `limit`.
+
+        They are read as they are asked for; from a bucket, more and more at a time.
 
         A run whose records are damaged is left out, with a `UserWarning` that says so; to ask for it by its id, or for
         the newest one where that is it, raises `IntegrityError`.
@@ -126,14 +146,18 @@ class Flow:
         text = str(run_id)
         if not text:
             raise RunNotFoundError(f"An empty id names no run; Flow.latest_run is the newest of {self._name!r}.")
-        found = [(space, found) for space in self._homes for found in _few(catalog.run_ids(space, self._name, text))]
+        if _is_run_id(text):
+            for space in self._homes:
+                with contextlib.suppress(RunNotFoundError):
+                    return Run._of(self._client, catalog.run(space, self._name, text))
+        found = [(space, run) for space in self._homes for run in catalog.find(space, self._name, text, FEW_RUNS)]
         if len(found) == 1:
-            return Run._of(self._client, catalog.run(found[0][0], self._name, found[0][1]))
+            return Run._of(self._client, catalog.found_run(found[0][0], self._name, found[0][1]))
         if not found:
             newest = next(iter(self.runs(limit=1)), None)
             hint = f" The newest is {newest.id}." if newest else ""
-            raise RunNotFoundError(f"Flow {self._name!r} has no run {text!r} in {self._where()}.{hint}")
-        listed = ", ".join(name for _, name in found[:3])
+            raise self._missing(RunNotFoundError(f"Flow {self._name!r} has no run {text!r} in {self._where()}.{hint}"))
+        listed = ", ".join(run.run_id for _, run in found[:3])
         raise RunNotFoundError(
             f"{text!r} is the beginning of several runs of {self._name!r}: {listed}, … Write more of it."
         )
@@ -178,6 +202,10 @@ class Flow:
         streams = [catalog.newest(space, self._name, on_damage) for space in self._homes]
         return heapq.merge(*streams, key=lambda view: view.run, reverse=True)
 
+    def _missing(self, error: NotFoundError) -> HoldallError:
+        """Return the error for what was not found; offline that is another than for what is not there."""
+        return self._client._unless_offline(error)
+
     def _where(self) -> str:
         spaces = ", ".join(map(repr, self._homes[:3])) + (", …" if len(self._homes) > 3 else "")
         return f"namespace {spaces} ({self._client.url})"
@@ -189,5 +217,10 @@ def _warn(error: HoldallError) -> None:
     warnings.warn(f"Left out: {error}", stacklevel=4)
 
 
-def _few(ids: Iterator[str]) -> list[str]:
-    return [run_id for run_id, _ in zip(ids, range(4), strict=False)]
+def _is_run_id(text: str) -> bool:
+    """Tell whether `text` is a whole run id, rather than the beginning of one."""
+    try:
+        run_segment(text)
+    except InvalidNameError:
+        return False
+    return True

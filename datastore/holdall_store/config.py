@@ -1,4 +1,4 @@
-"""Settings, and the two functions that read the environment."""
+"""Settings, and the functions that read the environment."""
 
 from __future__ import annotations
 
@@ -18,20 +18,25 @@ __all__ = [
     "VARIABLES",
     "VARIABLE_PREFIX",
     "CloudEnvironment",
+    "NetworkEnvironment",
     "Settings",
     "logger",
     "read_cloud_environment",
+    "read_network_environment",
     "read_settings",
 ]
 
 Compression = Literal["auto", "small", "none"]
 
 CACHE_BYTES_DEFAULT: Final = 10 << 30
-"""Ten gigabytes of extracted files is what fits on a laptop unnoticed."""
+"""Ten gigabytes is what fits on a laptop unnoticed, and on a small disk a tenth of it."""
+
+CACHE_DISK_SHARE: Final = 10
+"""The default is at most this part of the disk: a tenth."""
 
 VARIABLE_PREFIX: Final = "HOLDALL_"
 
-VARIABLES: Final = ("STORE", "NAMESPACE", "USER", "HOME", "CACHE_SIZE", "COMPRESSION", "TRUST", "DEBUG")
+VARIABLES: Final = ("STORE", "NAMESPACE", "USER", "HOME", "CACHE_SIZE", "COMPRESSION", "TRUST", "OFFLINE", "DEBUG")
 """The variables that mean something, without their prefix."""
 
 _TRUE: Final = frozenset(("1", "true", "yes", "on"))
@@ -43,7 +48,8 @@ class Settings:
     """What can be set from outside. Every field has a default that just works.
 
     ``store`` and ``namespace`` are ``None`` where nothing was said. ``home`` holds all that holdall writes outside its
-    stores. ``compression`` is ``auto`` (what a store's storage makes worthwhile), ``small`` (every byte saved counts) or
+    stores. ``cache_bytes`` is how large the cache may become; ``None`` leaves it to `cache_bound`. ``offline`` asks remote
+    stores for nothing. ``compression`` is ``auto`` (what a store's storage makes worthwhile), ``small`` (every byte saved counts) or
     ``none``. ``trust`` allows loading of pickles from any store. ``debug`` shows tracebacks where a short message would
     do. ``color`` says whether text for people is coloured; ``None`` leaves it to where it goes. ``variables`` are the
     ``HOLDALL_*`` variables that were set, for whoever explains the settings.
@@ -53,9 +59,10 @@ class Settings:
     namespace: str | None = None
     user: str | None = None
     home: Path | None = None
-    cache_bytes: int = CACHE_BYTES_DEFAULT
+    cache_bytes: int | None = None
     compression: Compression = "auto"
     trust: bool = False
+    offline: bool = False
     debug: bool = False
     color: bool | None = None
     variables: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
@@ -68,10 +75,23 @@ class Settings:
 
         return Path(platformdirs.user_cache_dir("holdall", appauthor=False))
 
+    def cache_bound(self) -> int:
+        """Return the bytes that all caches together may take: by default 10 GB or a tenth of the disk, if that is less."""
+        if self.cache_bytes is not None:
+            return self.cache_bytes
+        folder = self.cache_folder()
+        while not folder.is_dir() and folder != folder.parent:
+            folder = folder.parent
+        try:
+            disk = os.statvfs(folder)
+        except OSError:
+            return CACHE_BYTES_DEFAULT
+        return min(CACHE_BYTES_DEFAULT, disk.f_blocks * disk.f_frsize // CACHE_DISK_SHARE)
+
 
 @dataclass(frozen=True, slots=True)
 class CloudEnvironment:
-    """What the ``AWS_*`` variables say of where S3 is; credentials are found by botocore, which reads them itself.
+    """What variables say of where S3 is, and Azure; credentials are found by the libraries that use them.
 
     ``has_s3_endpoint`` says that ``AWS_ENDPOINT_URL_S3`` is set, which the transfer library reads, too.
     """
@@ -81,6 +101,37 @@ class CloudEnvironment:
     region: str | None = None
     anonymous: bool = False
     virtual_hosted: bool = False
+    azure_account: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkEnvironment:
+    """How servers are reached: proxies, which may hold passwords, hosts that need none, and whom TLS trusts.
+
+    ``ca_bundle`` is a file of certificates, or a folder of them; ``None`` means those of the system.
+    """
+
+    http_proxy: str | None = field(default=None, repr=False)
+    https_proxy: str | None = field(default=None, repr=False)
+    no_proxy: tuple[str, ...] = ()
+    ca_bundle: str | None = None
+
+
+def read_network_environment(environ: Mapping[str, str] | None = None) -> NetworkEnvironment:
+    """Return what ``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY`` (in lower case too) and ``AWS_CA_BUNDLE`` say."""
+    env = os.environ if environ is None else environ
+
+    def either(name: str) -> str | None:
+        # A web server turns a client's header "Proxy" into HTTP_PROXY for the scripts that it runs.
+        upper = None if name == "http_proxy" and "REQUEST_METHOD" in env else env.get(name.upper())
+        return env.get(name) or upper or None
+
+    return NetworkEnvironment(
+        http_proxy=either("http_proxy") or either("all_proxy"),
+        https_proxy=either("https_proxy") or either("all_proxy"),
+        no_proxy=tuple(part.strip().lower() for part in (either("no_proxy") or "").split(",") if part.strip()),
+        ca_bundle=env.get("AWS_CA_BUNDLE") or None,  # SSL_CERT_FILE is read by the library itself
+    )
 
 
 def read_cloud_environment(environ: Mapping[str, str] | None = None) -> CloudEnvironment:
@@ -93,6 +144,7 @@ def read_cloud_environment(environ: Mapping[str, str] | None = None) -> CloudEnv
         region=env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION") or None,
         anonymous=_parse_flag(env.get("AWS_SKIP_SIGNATURE", ""), "AWS_SKIP_SIGNATURE"),
         virtual_hosted=_parse_flag(env.get("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", ""), "AWS_VIRTUAL_HOSTED_STYLE_REQUEST"),
+        azure_account=env.get("AZURE_STORAGE_ACCOUNT_NAME") or None,
     )
 
 
@@ -109,7 +161,8 @@ def logger() -> logging.Logger:
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Return the settings that the environment gives.
 
-    Read are ``HOLDALL_STORE``, ``_NAMESPACE``, ``_USER``, ``_HOME``, ``_CACHE_SIZE``, ``_COMPRESSION``, ``_TRUST``. An empty variable counts as not set. Raises `InvalidNameError`, with the variable's name, for a value that means
+    Read are ``HOLDALL_STORE``, ``_NAMESPACE``, ``_USER``, ``_HOME``, ``_CACHE_SIZE``, ``_COMPRESSION``, ``_TRUST``,
+    ``_OFFLINE``, ``_DEBUG``. An empty variable counts as not set. Raises `InvalidNameError`, with the variable's name, for a value that means
     nothing.
     """
     env = os.environ if environ is None else environ
@@ -122,6 +175,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         cache_bytes=_parse_size(env.get("HOLDALL_CACHE_SIZE"), "HOLDALL_CACHE_SIZE"),
         compression=_parse_compression(env.get("HOLDALL_COMPRESSION")),
         trust=_parse_flag(env.get("HOLDALL_TRUST", ""), "HOLDALL_TRUST"),
+        offline=_parse_flag(env.get("HOLDALL_OFFLINE", ""), "HOLDALL_OFFLINE"),
         debug=_parse_flag(env.get("HOLDALL_DEBUG", ""), "HOLDALL_DEBUG"),
         color=_parse_color(env),
         variables=tuple(sorted((name, value) for name, value in env.items() if name.startswith(VARIABLE_PREFIX))),
@@ -144,9 +198,9 @@ def _parse_flag(text: str, variable: str) -> bool:
     return value in _TRUE
 
 
-def _parse_size(text: str | None, variable: str) -> int:
+def _parse_size(text: str | None, variable: str) -> int | None:
     if not text:
-        return CACHE_BYTES_DEFAULT
+        return None
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)i?b?\s*", text.lower())
     if not match:
         raise InvalidNameError(f"{variable}={text!r} is no size: write bytes, or 500MB, or 10GB.")

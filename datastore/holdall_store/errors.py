@@ -16,6 +16,7 @@
 ├── ``UnsafeLoadError`` (``PermissionError``)    loading would run code that the reader did not allow
 ├── ``AccessDeniedError`` (``PermissionError``)  the storage refuses us
 ├── ``StorageError`` (``OSError``)               the storage failed: disk full, I/O error
+├── ``OfflineError`` (``ConnectionError``)       nothing is asked of the store, and the cache does not have it
 └── ``MissingDependencyError`` (``ImportError``) an optional library is not installed
 """
 
@@ -38,6 +39,7 @@ __all__ = [
     "NamespaceNotFoundError",
     "NotFoundError",
     "ObjectNotFoundError",
+    "OfflineError",
     "RunNotFoundError",
     "RunStateError",
     "StorageError",
@@ -122,6 +124,10 @@ class AccessDeniedError(HoldallError, PermissionError):
 
 class StorageError(HoldallError, OSError):
     """The storage failed; ``errno`` is set where the system gave one."""
+
+
+class OfflineError(HoldallError, ConnectionError):
+    """The caller works offline, and what was asked for is not in the local cache, or would have to be written."""
 
 
 class MissingDependencyError(HoldallError, ImportError):

@@ -267,14 +267,20 @@ def test_git_is_no_must(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     assert "commit" in checks["git"]["hint"]
 
 
-def test_the_cache_is_measured(isolated: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_cache_is_measured(
+    isolated: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The cache's line names its folder, its size and its bound."""
+    monkeypatch.setenv("HOLDALL_CACHE_SIZE", "2GB")
     (isolated / "cache" / "files").mkdir(parents=True)
     (isolated / "cache" / "files" / "copy").write_bytes(b"x" * 1500)
 
     _, checks = diagnose(capsys)
 
-    assert checks["cache"]["message"] == f"{isolated / 'cache'}: 1.5 kB in 1 file; copies of files up to 10.7 GB"
+    assert (
+        checks["cache"]["message"]
+        == f"{isolated / 'cache'}: 1.5 kB in 1 file; up to 2.1 GB, what was used longest ago goes first"
+    )
 
 
 def test_a_damaged_run_fails(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -129,7 +129,7 @@ def test_many_buffers_that_are_too_large_together() -> None:
     stored = client.artifact(f"{FLOW}/a")._stored
 
     with pytest.raises(StorageError, match="bytes of memory"):
-        client.repository.reader._plan(stored.record.buffers[0], stored.packs, {}, [], size - 1)
+        client.repository.reader._plan(stored.record.buffers[0], stored.packs, {}, [], [], size - 1)
     assert count * size > _reader._memory_bytes()
 
 

@@ -142,7 +142,7 @@ def test_texts_that_are_nearly_references(text: str) -> None:
     assert parsed.flow not in (None, "", ".", "..")
 
 
-VARIABLES = ("STORE", "NAMESPACE", "USER", "HOME", "CACHE_SIZE", "COMPRESSION", "TRUST")
+VARIABLES = ("STORE", "NAMESPACE", "USER", "HOME", "CACHE_SIZE", "COMPRESSION", "TRUST", "OFFLINE")
 
 
 @given(
@@ -159,7 +159,7 @@ def test_settings_are_read_or_refused(texts: dict[str, str]) -> None:
         assert "HOLDALL_" in str(error)
         return
     assert isinstance(found, Settings)
-    assert found.cache_bytes >= 0
+    assert found.cache_bound() >= 0
 
 
 @given(st.one_of(st.binary(max_size=100), st.text(max_size=100).map(str.encode)))

@@ -1,6 +1,17 @@
 """The store itself: the write-once log, chunks in packs, runs, and the reading of it all."""
 
 from holdall_store.repository._artifacts import StoredArtifact
+from holdall_store.repository._cache_buffers import artifact_key
+from holdall_store.repository._cache_space import (
+    COMPLETE_MARK,
+    FILES_FOLDER,
+    REMOTE_FOLDER,
+    CacheUsage,
+    clear_cache,
+    is_private,
+    trim,
+    usage,
+)
 from holdall_store.repository._catalog import Catalog
 from holdall_store.repository._clock import Clock, SystemClock
 from holdall_store.repository._gclog import CondemnedPacks
@@ -11,7 +22,11 @@ from holdall_store.repository._run_writer import Point, RunHead, RunWriter
 from holdall_store.repository._views import RunView, parse_time
 
 __all__ = [
+    "COMPLETE_MARK",
+    "FILES_FOLDER",
+    "REMOTE_FOLDER",
     "BufferReader",
+    "CacheUsage",
     "Catalog",
     "Clock",
     "CondemnedPacks",
@@ -23,5 +38,10 @@ __all__ = [
     "RunWriter",
     "StoredArtifact",
     "SystemClock",
+    "artifact_key",
+    "clear_cache",
+    "is_private",
     "parse_time",
+    "trim",
+    "usage",
 ]

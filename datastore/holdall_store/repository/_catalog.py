@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, NamedTuple
 
 from holdall_store.errors import FormatError, IntegrityError, RunNotFoundError
 from holdall_store.format import (
@@ -15,14 +15,17 @@ from holdall_store.format import (
     run_prefix,
     run_segment,
     segment_run_id,
+    slot_key,
     slot_numbers,
     unescape_name,
 )
-from holdall_store.repository._log import Log
+from holdall_store.repository._cache import Cache
+from holdall_store.repository._cached_log import CachedLog
 from holdall_store.repository._views import RunView, merge_records
 from holdall_store.storage import Storage
+from holdall_store.transfer import run_ordered
 
-__all__ = ["Catalog"]
+__all__ = ["Catalog", "FoundRun"]
 
 RUN_TIME_CHARACTERS: Final = 21
 """The part of a run id that is the time; in a key its digits are complemented."""
@@ -30,11 +33,31 @@ RUN_TIME_CHARACTERS: Final = 21
 _TO_SEGMENT: Final = str.maketrans("0123456789T", "9876543210t")
 
 
-class Catalog:
-    """Lists and reads the runs of a store. It keeps nothing: every answer is what the store says now."""
+TERMINAL: Final = frozenset(("end", "abandoned"))
+"""Events that nothing follows."""
 
-    def __init__(self, storage: Storage) -> None:
+AHEAD_RUNS_MAX: Final = 32
+"""Records of so many runs are fetched at once where each takes a while; the first alone, because often it will do."""
+
+
+class FoundRun(NamedTuple):
+    """A run as a listing shows it."""
+
+    run_id: str
+    slots: list[int]
+
+
+class Catalog:
+    """Lists and reads the runs of a store.
+
+    Every answer is what the store says now, but for a run that has ended and lies in `cache`: nothing can be added to
+    it. With `offline`, the storage has only what was kept, so earlier records than the last one may be missing.
+    """
+
+    def __init__(self, storage: Storage, cache: Cache | None = None, *, offline: bool = False) -> None:
         self._storage = storage
+        self._cache = cache
+        self._offline = offline
 
     def namespaces(self) -> list[str]:
         """Return the names of all namespaces, sorted."""
@@ -49,7 +72,7 @@ class Catalog:
 
         A run that died before its first record may be among them where the storage has folders.
         """
-        start = prefix[:RUN_TIME_CHARACTERS].translate(_TO_SEGMENT) + prefix[RUN_TIME_CHARACTERS:]
+        start = _segment_start(prefix)
         for segment in self._storage.list_folders(flow_prefix(namespace, flow), start[:-1]):
             if not segment.startswith(start):
                 if segment > start:
@@ -67,27 +90,38 @@ class Catalog:
 
         A run that cannot be read raises, unless `on_damage` takes the error: then it is left out.
         """
-        listing = self._storage.list(flow_prefix(namespace, flow))
-        for segment, infos in itertools.groupby(listing, key=lambda info: info.key.split("/")[3]):
-            try:
-                run_id = segment_run_id(segment)
-            except FormatError:
-                continue
-            slots = slot_numbers(run_prefix(namespace, flow, run_id), (info.key for info in infos))
-            if not slots:
-                continue
-            try:
-                view = self._read(namespace, flow, run_id, slots)
-            except (IntegrityError, FormatError) as error:
-                if on_damage is None:
-                    raise
-                on_damage(error)
-            else:
-                yield view
+        found = self._found(namespace, flow)
+        # Where records are far away, those of more and more runs travel together: one, two, four, …
+        for count in map((1).__lshift__, itertools.count()):
+            together = min(count, AHEAD_RUNS_MAX) if self._storage.traits.concurrency else 1
+            batch = list(itertools.islice(found, together))
+            if not batch:
+                return
+            for view in self._views(namespace, flow, batch):
+                if isinstance(view, RunView):
+                    yield view
+                elif on_damage is None:
+                    raise view
+                else:
+                    on_damage(view)
+
+    def find(self, namespace: str, flow: str, beginning: str, limit: int) -> list[FoundRun]:
+        """Return up to `limit` runs whose ids begin with `beginning`, newest first; one without a record is none."""
+        return list(itertools.islice(self._found(namespace, flow, beginning), limit))
+
+    def found_run(self, namespace: str, flow: str, found: FoundRun) -> RunView:
+        """Return what is known of a run that `find` found."""
+        return self._read(namespace, flow, found.run_id, found.slots)
 
     def run(self, namespace: str, flow: str, run_id: str) -> RunView:
-        """Return what is known of a run; `RunNotFoundError` where it has no record."""
+        """Return what is known of a run; `RunNotFoundError` where it has no record.
+
+        A run that has ended and was read before costs no request.
+        """
         log = self._log(namespace, flow, run_id)
+        kept = self._kept(log)
+        if kept is not None and (kept.namespace, kept.flow, kept.run) == (namespace, flow, run_id):
+            return kept
         slots = slot_numbers(log.prefix, (info.key for info in self._storage.list(log.prefix)))
         if not slots:
             raise RunNotFoundError(
@@ -112,22 +146,72 @@ class Catalog:
     def _read_log(self, namespace: str, flow: str, run_id: str, slots: list[int]) -> RunView:
         log = self._log(namespace, flow, run_id)
         missing = sorted(set(range(slots[-1])) - set(slots))
-        if missing:
+        if missing and not self._offline:
             raise IntegrityError(f"its record {log.prefix}{missing[0]:08d} is missing, though a later one is there.")
         last = log.read(slots[-1])
         if last.complete and last.event == "end":
             view = merge_records([last], log.prefix, first=slots[-1])
+        elif missing:
+            log.storage.get(slot_key(log.prefix, missing[0]))  # which says what is missing, and what to do
+            raise IntegrityError(f"its record {log.prefix}{missing[0]:08d} came while it was looked for.")
         else:
-            view = merge_records([*(log.read(number) for number in slots[:-1]), last], log.prefix)
+            view = merge_records([*self._records(log, slots[:-1]), last], log.prefix)
         if (view.namespace, view.flow, view.run) != (namespace, flow, run_id):
             raise IntegrityError(
                 f"{log.prefix} holds the run {view.namespace}/{view.flow}@{view.run}: it was moved there."
             )
         return view
 
-    def _log(self, namespace: str, flow: str, run_id: str) -> Log[RunRecord]:
+    def _found(self, namespace: str, flow: str, beginning: str = "") -> Iterator[FoundRun]:
+        """Yield the runs that have records, newest first, and the slots of each."""
+        prefix = flow_prefix(namespace, flow)
+        start = _segment_start(beginning)
+        listing = self._storage.list(prefix, prefix + start if start else "")
+        for segment, infos in itertools.groupby(listing, key=lambda info: info.key.split("/")[3]):
+            if not segment.startswith(start):
+                return
+            try:
+                run_id = segment_run_id(segment)
+            except FormatError:
+                continue
+            slots = slot_numbers(f"{prefix}{segment}/", (info.key for info in infos))
+            if slots:
+                yield FoundRun(run_id, slots)
+
+    def _views(
+        self, namespace: str, flow: str, batch: Sequence[FoundRun]
+    ) -> Iterator[RunView | IntegrityError | FormatError]:
+        """Yield what is known of each run, or what is wrong with it."""
+
+        def read(found: FoundRun) -> Iterator[tuple[RunView | IntegrityError | FormatError, int]]:
+            try:
+                yield self._read(namespace, flow, found.run_id, found.slots), 0
+            except (IntegrityError, FormatError) as error:
+                yield error, 0
+
+        return run_ordered(batch, read, bytes_max=1, threads=len(batch))
+
+    def _records(self, log: CachedLog[RunRecord], slots: Sequence[int]) -> Iterator[RunRecord]:
+        """Yield several records of a log, fetched together where each takes a while."""
+        threads = min(self._storage.traits.concurrency, len(slots))
+        return run_ordered(slots, lambda number: iter([(log.read(number), 0)]), bytes_max=1, threads=threads)
+
+    def _kept(self, log: CachedLog[RunRecord]) -> RunView | None:
+        """Return a run that has ended, if all that it takes is in the cache."""
+        slots = log.kept_slots()
+        last = log.kept(slots[-1]) if slots else None
+        if last is None or last.event not in TERMINAL:
+            return None
+        if last.complete and last.event == "end":
+            return merge_records([last], log.prefix, first=last.slot)
+        records = [log.kept(number) for number in range(last.slot)]
+        if any(record is None for record in records):
+            return None
+        return merge_records([*(record for record in records if record is not None), last], log.prefix)
+
+    def _log(self, namespace: str, flow: str, run_id: str) -> CachedLog[RunRecord]:
         run_segment(run_id)
-        return Log(self._storage, run_prefix(namespace, flow, run_id), RunRecord)
+        return CachedLog(self._storage, run_prefix(namespace, flow, run_id), RunRecord, self._cache)
 
     def _names(self, prefix: str) -> Iterator[str]:
         for segment in self._storage.list_folders(prefix):
@@ -135,3 +219,8 @@ class Catalog:
                 yield unescape_name(segment)
             except FormatError:
                 continue
+
+
+def _segment_start(beginning: str) -> str:
+    """Return how the segment of a run begins whose id begins so."""
+    return beginning[:RUN_TIME_CHARACTERS].translate(_TO_SEGMENT) + beginning[RUN_TIME_CHARACTERS:]

@@ -9,66 +9,52 @@ import mmap
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Protocol
 
 from blake3 import blake3
 
 from holdall_store.errors import IntegrityError, ObjectNotFoundError, StorageError
-from holdall_store.format import (
-    ALIGNMENT,
-    CODEC_RAW,
-    BufferRef,
-    Entry,
-    Footer,
-    PackRef,
-    PackTable,
-    decompress,
-    pack_key,
-)
+from holdall_store.format import BufferRef, Entry, Footer, PackRef, PackTable, decompress, pack_key
+from holdall_store.repository._fetch import THREADED_BYTES_MIN, Range, fetch_all
+from holdall_store.repository._plan import Check, Job, Located, Put, checks, jobs, one_raw_piece, reach, table_range
 from holdall_store.storage import Storage
 from holdall_store.transfer import THREADS, Background, run_all
 
-__all__ = ["BufferReader"]
+__all__ = ["BufferReader", "Pending", "inline_buffer"]
 
 TABLES_KEPT: Final = 256
 """Tables of packs kept parsed: 50 KiB each on the average."""
 
-JOB_BYTES: Final = 4 << 20
-"""What one thread fetches and verifies at a time."""
-
-GAP_BYTES: Final = 64 << 10
-"""Reading over a smaller gap costs less than another request."""
-
 BACKGROUND_BYTES_MIN: Final = 16 << 20
 """Less than this is verified before a thread for it has begun to pay."""
-
-THREADED_BYTES_MIN: Final = 1 << 20
-"""Below this, handing work to threads costs more than the work."""
 
 CHUNK_BYTES_MEAN_MIN: Final = 1024
 """Writers cut chunks of at least 16 KiB, but for tails. A record with far shorter ones is made to waste memory."""
 
+AHEAD_TOTAL_MAX: Final = 64 << 20
+"""So much of packs is held at once because it came with their tables."""
 
-_Place = tuple[Entry, int]
-"""One chunk of a buffer: what the table says, and where it goes."""
+Ahead = Mapping[str, memoryview]
+"""Beginnings of packs that came with their tables, by the packs' names."""
 
 
-class _Job(NamedTuple):
-    """Chunks that lie next to each other in a pack, for one thread."""
+class Pending(Protocol):
+    """Work that goes on in the background."""
 
-    pack: str
-    places: list[_Place]
-    target: memoryview
-    in_place: bool
-    """`target` is a map of the pack itself: there is nothing to copy, only to verify."""
+    def wait(self) -> None:
+        """Return when all is done; raise what went wrong."""
 
 
 class BufferReader:
-    """Reads buffers from the packs of one storage; safe to use from several threads."""
+    """Reads buffers from the packs of one storage; safe to use from several threads.
 
-    def __init__(self, storage: Storage) -> None:
+    `key_of` gives the key of a pack from its name.
+    """
+
+    def __init__(self, storage: Storage, key_of: Callable[[str], str] = pack_key) -> None:
         self._storage = storage
+        self._key = key_of
         self._tables: OrderedDict[tuple[str, str], PackTable] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -78,7 +64,7 @@ class BufferReader:
         packs: Sequence[PackRef],
         *,
         verify: bool = True,
-        pending: list[Background] | None = None,
+        pending: list[Pending] | None = None,
     ) -> list[memoryview]:
         """Return the buffers that `refs` describe: each writable and the caller's own.
 
@@ -89,21 +75,21 @@ class BufferReader:
         With `pending`, maps of packs are given back before they are checked; the checks go on meanwhile, and are put
         there for the caller to wait for. Nobody may write into the buffers, or believe them, before that.
         """
+        ahead = self.get_tables(refs, packs)
         maps: dict[str, memoryview | None] = {}
-        jobs: list[_Job] = []
+        mapped: list[Check] = []
+        absent: list[tuple[Located, Put, int]] = []
         buffers = []
         room = _memory_bytes()
         for ref in refs:
-            buffers.append(self._plan(ref, packs, maps, jobs, room))
-            room -= 0 if jobs and jobs[-1].in_place else ref.bytes
-        if not verify:
-            jobs = [job for job in jobs if not job.in_place]
-        if pending is not None and _size(jobs) >= BACKGROUND_BYTES_MIN:
-            mapped = [job for job in jobs if job.in_place]
-            jobs = [job for job in jobs if not job.in_place]
-            pending.append(Background(mapped, lambda job: self._run(job, verify)))
-        threads = THREADS if _size(jobs) >= THREADED_BYTES_MIN else 1
-        run_all(jobs, lambda job: self._run(job, verify), threads=threads)
+            before = len(absent)
+            buffers.append(self._plan(ref, packs, maps, mapped, absent, room))
+            room -= ref.bytes if len(absent) > before else 0
+        if verify and pending is not None and _size(mapped) >= BACKGROUND_BYTES_MIN:
+            pending.append(Background(mapped, self._check))
+        elif verify:
+            run_all(mapped, self._check, threads=THREADS if _size(mapped) >= THREADED_BYTES_MIN else 1)
+        self.fetch(absent, ahead, verify=verify)
         return buffers
 
     def read_range(
@@ -113,8 +99,9 @@ class BufferReader:
         if start < 0 or length < 0 or start + length > ref.bytes:
             raise ValueError(f"Bytes {start} to {start + length} are asked of a buffer of {ref.bytes}.")
         if not ref.spans:
-            return _inline(ref)[start : start + length]
-        located = self._locate(ref, packs)
+            return inline_buffer(ref)[start : start + length]
+        ahead = self.get_tables([ref], packs)
+        located = self.locate(ref, packs)
         first = last = None
         chosen: list[tuple[str, Entry]] = []
         position = 0
@@ -129,45 +116,67 @@ class BufferReader:
         if last - first > _memory_bytes():
             raise _too_large(last - first)
         target = _allocate(last - first)
-        jobs = _jobs(chosen, target)
-        run_all(jobs, lambda job: self._run(job, verify), threads=1 if len(target) < THREADED_BYTES_MIN else THREADS)
+        self.fetch([(chosen, _put_into(target), 0)], ahead, verify=verify)
         return target[start - first : start - first + length]
 
-    def _plan(
-        self,
-        ref: BufferRef,
-        packs: Sequence[PackRef],
-        maps: dict[str, memoryview | None],
-        jobs: list[_Job],
-        room: int,
-    ) -> memoryview:
-        """Return the memory of a buffer, and add the work that fills and verifies it to `jobs`.
+    def get_tables(self, refs: Sequence[BufferRef], packs: Sequence[PackRef]) -> Ahead:
+        """Fetch the tables that `refs` need, all at once, where each is a round trip; they are kept.
 
-        No more than `room` bytes are taken for it: chunks that unpack to a thousand times their size can claim any
-        amount. What can be mapped lies in one span, and takes none.
+        Returned is what came with them of packs that were small enough to be fetched whole.
         """
-        if not ref.spans:
-            return _inline(ref)
-        if ref.bytes > room and len(ref.spans) > 1:
-            raise _too_large(ref.bytes)
-        located = self._locate(ref, packs)
-        start = _one_raw_piece(located)
-        if start is not None:
-            pack = located[0][0]
-            whole = self._map(pack, maps)
-            if whole is not None:
-                target = whole[start : start + ref.bytes]
-                if len(target) != ref.bytes:
-                    raise IntegrityError(f"{pack_key(pack)} is cut off at {len(whole)} bytes.")
-                jobs.extend(job._replace(in_place=True) for job in _jobs(located, target))
-                return target
-        if ref.bytes > room:
-            raise _too_large(ref.bytes)
-        target = _allocate(ref.bytes)
-        jobs.extend(_jobs(located, target))
-        return target
+        traits = self._storage.traits
+        if not traits.concurrency:
+            return {}
+        wanted: dict[int, int] = {}
+        for ref in refs:
+            for number, _, count in ref.spans:
+                if 0 <= number < len(packs):
+                    wanted[number] = wanted.get(number, 0) + count
+        with self._lock:
+            missing = [n for n in wanted if (packs[n].name, packs[n].table) not in self._tables]
+        ahead: dict[str, memoryview] = {}
+        ranges: list[Range] = []
+        room = AHEAD_TOTAL_MAX
+        for number in missing:
+            footer = _footer(packs[number])
+            start, length = table_range(packs[number], footer.table_bytes, wanted[number])
+            if length > room:
+                start, length = footer.table_offset, footer.table_bytes
+            room -= 0 if start else length
+            ranges.append(Range(self._key(packs[number].name), start, length))
 
-    def _locate(self, ref: BufferRef, packs: Sequence[PackRef]) -> list[tuple[str, Entry]]:
+        def keep(index: int, data: memoryview) -> None:
+            ref = packs[missing[index]]
+            if ranges[index].start == 0:
+                ahead[ref.name] = data[: ref.table_offset]
+            self._keep(ref, data[ref.table_offset - ranges[index].start :])
+
+        try:
+            fetch_all(self._storage, ranges, keep)
+        except ObjectNotFoundError as error:
+            raise _lost(error) from None
+        return ahead
+
+    def fetch(
+        self, absent: Sequence[tuple[Located, Put, int]], ahead: Ahead | None = None, *, verify: bool = True
+    ) -> None:
+        """Fetch chunks and put them where they belong; see `jobs` of `_plan` for what `absent` holds."""
+        if not absent:
+            return
+        ahead = ahead or {}
+        total = sum(entry.raw_bytes for located, _, _ in absent for _, entry in located)
+        parts = jobs(absent, reach(self._storage.traits.concurrency, total))
+        here = [job for job in parts if job.pack in ahead]
+        there = [job for job in parts if job.pack not in ahead]
+        run_all(
+            here,
+            lambda job: self._place(job, ahead[job.pack][job.start : job.end], verify),
+            threads=THREADS if total >= THREADED_BYTES_MIN else 1,
+        )
+        ranges = [Range(self._key(job.pack), job.start, job.end - job.start) for job in there]
+        fetch_all(self._storage, ranges, lambda number, data: self._place(there[number], data, verify))
+
+    def locate(self, ref: BufferRef, packs: Sequence[PackRef]) -> list[tuple[str, Entry]]:
         """Return the chunks of a buffer with the packs that hold them."""
         located: list[tuple[str, Entry]] = []
         chunks_max = ref.bytes // CHUNK_BYTES_MEAN_MIN + 16
@@ -184,6 +193,41 @@ class BufferReader:
             raise IntegrityError(f"A record gives a buffer {ref.bytes} bytes, but its chunks have {total}.")
         return located
 
+    def _plan(
+        self,
+        ref: BufferRef,
+        packs: Sequence[PackRef],
+        maps: dict[str, memoryview | None],
+        mapped: list[Check],
+        absent: list[tuple[Located, Put, int]],
+        room: int,
+    ) -> memoryview:
+        """Return the memory of a buffer; add the work that verifies it to `mapped`, or that fills it to `absent`.
+
+        No more than `room` bytes are taken for it: chunks that unpack to a thousand times their size can claim any
+        amount. What can be mapped lies in one span, and takes none.
+        """
+        if not ref.spans:
+            return inline_buffer(ref)
+        if ref.bytes > room and len(ref.spans) > 1:
+            raise _too_large(ref.bytes)
+        located = self.locate(ref, packs)
+        start = one_raw_piece(located)
+        if start is not None:
+            pack = located[0][0]
+            whole = self._map(pack, maps)
+            if whole is not None:
+                target = whole[start : start + ref.bytes]
+                if len(target) != ref.bytes:
+                    raise IntegrityError(f"{self._key(pack)} is cut off at {len(whole)} bytes.")
+                mapped.extend(checks(located, target))
+                return target
+        if ref.bytes > room:
+            raise _too_large(ref.bytes)
+        target = _allocate(ref.bytes)
+        absent.append((located, _put_into(target), 0))
+        return target
+
     def _table(self, ref: PackRef) -> PackTable:
         """Return the table that a record means: its hash is in the record."""
         with self._lock:
@@ -191,19 +235,18 @@ class BufferReader:
             if table is not None:
                 self._tables.move_to_end((ref.name, ref.table))
                 return table
+        footer = _footer(ref)
         try:
-            footer = Footer(ref.table_offset, ref.entries, bytes.fromhex(ref.table))
-        except ValueError:
-            raise IntegrityError(f"A record refers to pack {ref.name} by what is no hash.") from None
-        key = pack_key(ref.name)
-        try:
-            table = PackTable.parse(self._storage.get(key, footer.table_offset, footer.table_bytes), footer)
+            raw = self._storage.get(self._key(ref.name), footer.table_offset, footer.table_bytes)
         except ObjectNotFoundError as error:
-            raise ObjectNotFoundError(
-                f"{error} A record refers to it: its bytes are lost, or the store was copied in part."
-            ) from None
+            raise _lost(error) from None
+        return self._keep(ref, raw)
+
+    def _keep(self, ref: PackRef, raw: memoryview) -> PackTable:
+        try:
+            table = PackTable.parse(raw, _footer(ref))
         except IntegrityError as error:
-            raise IntegrityError(f"{key}, bytes {ref.table_offset} on: {error}") from None
+            raise IntegrityError(f"{self._key(ref.name)}, bytes {ref.table_offset} on: {error}") from None
         with self._lock:
             self._tables[ref.name, ref.table] = table
             if len(self._tables) > TABLES_KEPT:
@@ -212,81 +255,66 @@ class BufferReader:
 
     def _map(self, pack: str, maps: dict[str, memoryview | None]) -> memoryview | None:
         if pack not in maps:
-            maps[pack] = self._storage.map(pack_key(pack)) if self._storage.traits.mappable else None
+            maps[pack] = self._storage.map(self._key(pack)) if self._storage.traits.mappable else None
         return maps[pack]
 
-    def _run(self, job: _Job, verify: bool) -> None:
-        """Fetch the chunks of a job, put them where they belong, and verify them."""
-        if job.in_place:
-            for entry, position in job.places:
-                _check(job.target[position : position + entry.raw_bytes], entry, job.pack)
-            return
-        start = job.places[0][0].offset
-        end = max(entry.offset + entry.stored_bytes for entry, _ in job.places)
-        stored = self._storage.get(pack_key(job.pack), start, end - start)
-        for entry, position in job.places:
+    def _check(self, check: Check) -> None:
+        for entry, position in check.places:
+            self._verify(check.target[position : position + entry.raw_bytes], entry, check.pack)
+
+    def _place(self, job: Job, stored: memoryview, verify: bool) -> None:
+        """Unpack the chunks of a job, verify them, and put them where they belong."""
+        start = job.start
+        for entry, put, position in job.places:
             piece = stored[entry.offset - start : entry.offset - start + entry.stored_bytes]
             try:
                 raw = decompress(piece, entry.codec, entry.stride, entry.raw_bytes)
             except IntegrityError as error:
-                raise _damaged(entry, job.pack, str(error)) from None
+                raise self._damaged(entry, job.pack, str(error)) from None
             if verify:
-                _check(raw, entry, job.pack)
-            job.target[position : position + entry.raw_bytes] = raw
+                self._verify(raw, entry, job.pack)
+            put(position, raw)
+
+    def _verify(self, raw: bytes | memoryview, entry: Entry, pack: str) -> None:
+        if blake3(raw).digest() != entry.digest:
+            raise self._damaged(entry, pack, "it does not match its hash.")
+
+    def _damaged(self, entry: Entry, pack: str, why: str) -> IntegrityError:
+        end = entry.offset + entry.stored_bytes
+        return IntegrityError(f"A chunk is damaged in {self._key(pack)}, bytes {entry.offset} to {end}: {why}")
 
 
-def _size(jobs: Sequence[_Job]) -> int:
-    return sum(entry.raw_bytes for job in jobs for entry, _ in job.places)
+def inline_buffer(ref: BufferRef) -> memoryview:
+    """Return a buffer that lies in its record."""
+    try:
+        raw = base64.b64decode(ref.inline, validate=True)
+    except (binascii.Error, ValueError):
+        raise IntegrityError("A record holds a buffer that is no base64.") from None
+    if len(raw) != ref.bytes:
+        raise IntegrityError(f"A record holds {len(raw)} bytes of a buffer of {ref.bytes}.")
+    return memoryview(bytearray(raw))
 
 
-def _jobs(located: Sequence[tuple[str, Entry]], target: memoryview) -> list[_Job]:
-    """Part the chunks of a buffer into jobs: neighbours in a pack go together, up to 4 MiB."""
-    jobs: list[_Job] = []
-    places: list[_Place] = []
-    position = size = end = 0
-    last = ""
-    for pack, entry in located:
-        _, offset, stored, raw, _, _, _ = entry
-        if pack != last or not 0 <= offset - end <= GAP_BYTES or size + stored > JOB_BYTES:
-            places = []
-            jobs.append(_Job(pack, places, target, in_place=False))
-            size = 0
-        places.append((entry, position))
-        size += stored
-        position += raw
-        last, end = pack, offset + stored
-    return jobs
+def _footer(ref: PackRef) -> Footer:
+    try:
+        return Footer(ref.table_offset, ref.entries, bytes.fromhex(ref.table))
+    except ValueError:
+        raise IntegrityError(f"A record refers to pack {ref.name} by what is no hash.") from None
 
 
-def _one_raw_piece(located: Sequence[tuple[str, Entry]]) -> int | None:
-    """Return where a buffer lies in its pack, if it lies there whole, raw and aligned."""
-    if not located:
-        return None
-    pack, first = located[0]
-    if first.offset % ALIGNMENT:
-        return None
-    expected = first.offset
-    for name, entry in located:
-        if (
-            name != pack
-            or entry.codec != CODEC_RAW
-            or entry.offset != expected
-            or entry.stored_bytes != entry.raw_bytes
-        ):
-            return None
-        expected += entry.raw_bytes
-    return first.offset
+def _lost(error: ObjectNotFoundError) -> ObjectNotFoundError:
+    return ObjectNotFoundError(f"{error} A record refers to it: its bytes are lost, or the store was copied in part.")
 
 
-def _check(raw: bytes | memoryview, entry: Entry, pack: str) -> None:
-    if blake3(raw).digest() != entry.digest:
-        raise _damaged(entry, pack, "it does not match its hash.")
+def _put_into(target: memoryview) -> Put:
+    def put(position: int, raw: bytes | memoryview) -> None:
+        target[position : position + len(raw)] = raw
+
+    return put
 
 
-def _damaged(entry: Entry, pack: str, why: str) -> IntegrityError:
-    return IntegrityError(
-        f"A chunk is damaged in {pack_key(pack)}, bytes {entry.offset} to {entry.offset + entry.stored_bytes}: {why}"
-    )
+def _size(found: Sequence[Check]) -> int:
+    return sum(entry.raw_bytes for check in found for entry, _ in check.places)
 
 
 def _allocate(size: int) -> memoryview:
@@ -305,13 +333,3 @@ def _too_large(size: int) -> StorageError:
 
 def _memory_bytes() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def _inline(ref: BufferRef) -> memoryview:
-    try:
-        raw = base64.b64decode(ref.inline, validate=True)
-    except (binascii.Error, ValueError):
-        raise IntegrityError("A record holds a buffer that is no base64.") from None
-    if len(raw) != ref.bytes:
-        raise IntegrityError(f"A record holds {len(raw)} bytes of a buffer of {ref.bytes}.")
-    return memoryview(bytearray(raw))

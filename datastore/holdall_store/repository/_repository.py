@@ -6,9 +6,9 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from holdall_store.config import Settings, read_settings
+from holdall_store.config import Settings, logger, read_settings
 from holdall_store.errors import (
     AlreadyExistsError,
     IntegrityError,
@@ -17,12 +17,16 @@ from holdall_store.errors import (
     StoreNotFoundError,
     UnsafeLoadError,
 )
-from holdall_store.format import FORMAT_VERSION, STORE_KEY, StoreRecord, make_run_id, pack_key, seal, unseal
+from holdall_store.format import FORMAT_VERSION, STORE_KEY, LogHead, StoreRecord, make_run_id, pack_key, seal, unseal
 from holdall_store.repository._artifacts import StoredArtifact, load_node
+from holdall_store.repository._cache import Cache
+from holdall_store.repository._cache_buffers import CacheDamagedError, CachedBuffers
+from holdall_store.repository._cached_log import CachedLog
 from holdall_store.repository._catalog import Catalog
 from holdall_store.repository._clock import Clock, SystemClock
 from holdall_store.repository._log import CREATE_TRIES, answer_was_lost
-from holdall_store.repository._reader import BufferReader
+from holdall_store.repository._offline import OfflineStorage
+from holdall_store.repository._reader import BufferReader, Pending
 from holdall_store.repository._run_writer import RunHead, RunWriter
 from holdall_store.storage import Storage
 
@@ -30,7 +34,6 @@ if TYPE_CHECKING:
     import msgspec
 
     from holdall_store.repository._index import ChunkIndex
-    from holdall_store.transfer import Background
 
 __all__ = ["Repository"]
 
@@ -48,19 +51,29 @@ TABLE_TAGS: Final = ("pandas.", "pyarrow.", "polars.")
 RATIO_MAX_SMALL = 0.95
 """Where every byte counts."""
 
+DAMAGED_TRIES: Final = 2
+"""A cache whose files are damaged again as soon as they are written lies on a broken disk: then it is left alone."""
+
+_Record = TypeVar("_Record", bound=LogHead)
+
 
 class Repository:
     """One store of artifacts, in one storage.
 
     `trusted` says that pickles from it may be loaded: it is the user's own, or the settings say so.
+
+    What is read of a remote storage is kept in the local cache. With ``settings.offline`` a remote storage is asked for
+    nothing: what is not in the cache is `OfflineError`.
     """
 
     def __init__(self, storage: Storage, settings: Settings | None = None, clock: Clock | None = None) -> None:
-        self.storage = storage
         self.settings = settings or read_settings()
         self.clock = clock or SystemClock()
-        self.catalog = Catalog(storage)
-        self._reader = BufferReader(storage)
+        self.cache = _make_cache(storage, self.settings)
+        offline = self.settings.offline and self.cache is not None
+        self.storage = OfflineStorage(storage, self.cache) if offline and self.cache is not None else storage
+        self.catalog = Catalog(self.storage, self.cache, offline=offline)
+        self._make_readers()
         self._record: StoreRecord | None = None
         self._index: ChunkIndex | None = None
         self._lock = threading.Lock()
@@ -98,6 +111,8 @@ class Repository:
 
     def create(self) -> StoreRecord:
         """Make the store if there is none, and return what it says of itself."""
+        if isinstance(self.storage, OfflineStorage):
+            self.storage.refuse_to_write()
         try:
             return self.record()
         except StoreNotFoundError:
@@ -134,6 +149,8 @@ class Repository:
         single_saves: bool = False,
     ) -> RunWriter:
         """Return the writer of a new run. Nothing is written before there is something to write."""
+        if isinstance(self.storage, OfflineStorage):
+            self.storage.refuse_to_write()
         started = self.clock.now()
         head = RunHead(
             namespace=namespace,
@@ -153,6 +170,15 @@ class Repository:
         """What reads buffers."""
         self._renew_after_fork()
         return self._reader
+
+    @property
+    def offline(self) -> OfflineStorage | None:
+        """What stands for the storage where it is asked for nothing."""
+        return self.storage if isinstance(self.storage, OfflineStorage) else None
+
+    def log(self, prefix: str, kind: type[_Record]) -> CachedLog[_Record]:
+        """Return a log for reading: records that were read before are not fetched again."""
+        return CachedLog(self.storage, prefix, kind, self.cache)
 
     def index(self) -> ChunkIndex:
         """Return the index of chunks, opened when it is first asked for."""
@@ -180,7 +206,7 @@ class Repository:
         whether nobody else can have written the packs or the log of the run, whose prefix is `log`. With
         `columns`, only those columns of a table are read. Raises `UnsafeLoadError` before a byte is fetched.
         """
-        record, packs = artifact
+        record = artifact.record
         allowed = self._may_run(artifact, log) if trust is None else trust
         if record.runs_code and not allowed and key is None:
             raise UnsafeLoadError(
@@ -189,11 +215,27 @@ class Repository:
                 "HOLDALL_TRUST=1."
             )
 
+        for _ in range(DAMAGED_TRIES):
+            try:
+                return self._decode(artifact, allowed, verify, columns, key)
+            except CacheDamagedError as error:
+                logger().debug("Loaded again: %s", error)
+        self._make_readers(use_cache=False)
+        return self._decode(artifact, allowed, verify, columns, key)
+
+    def _decode(
+        self,
+        artifact: StoredArtifact,
+        allowed: bool,
+        verify: bool,
+        columns: Sequence[str] | None,
+        key: str | int | None,
+    ) -> Any:
+        """Return the object of an artifact, or a part of it; whether it may run code was decided."""
+        record = artifact.record
+
         def fetch(numbers: Sequence[int]) -> list[memoryview]:
-            if not all(0 <= number < len(record.buffers) for number in numbers):
-                raise IntegrityError("An artifact asks for a buffer that it does not have.")
-            refs = [record.buffers[number] for number in numbers]
-            return self.reader.read(refs, packs, verify=verify, pending=pending)
+            return self.read_buffers(artifact, numbers, verify=verify, pending=pending)
 
         from holdall_store.serializers import child, decode
 
@@ -203,7 +245,7 @@ class Repository:
         # Tables are built from their columns while these are still being verified: their serializers bear any bytes, and
         # write into none. What runs code sees verified bytes alone.
         tag = node.get("$", "") if isinstance(node, dict) else ""
-        pending: list[Background] | None = [] if verify and str(tag).startswith(TABLE_TAGS) else None
+        pending: list[Pending] | None = [] if verify and str(tag).startswith(TABLE_TAGS) else None
         try:
             loaded = decode(node, fetch, trust=allowed, columns=columns, libraries=record.libraries)
         finally:
@@ -221,8 +263,35 @@ class Repository:
 
     def node(self, artifact: StoredArtifact) -> Any:
         """Return the JSON node of an artifact."""
+        record = artifact.record
+        return load_node(record, lambda: self.read_buffers(artifact, [len(record.buffers) - 1])[0])
+
+    def read_buffers(
+        self,
+        artifact: StoredArtifact,
+        numbers: Sequence[int],
+        *,
+        verify: bool = True,
+        pending: list[Pending] | None = None,
+    ) -> list[memoryview]:
+        """Return buffers of an artifact by number, from the cache where they are there; see `BufferReader.read`."""
         record, packs = artifact
-        return load_node(record, lambda: self.reader.read([record.buffers[-1]], packs)[0])
+        if not all(0 <= number < len(record.buffers) for number in numbers):
+            raise IntegrityError("An artifact asks for a buffer that it does not have.")
+        self._renew_after_fork()
+        if self._cached is not None:
+            return self._cached.read(artifact, numbers, verify=verify, pending=pending)
+        return self._reader.read([record.buffers[number] for number in numbers], packs, verify=verify, pending=pending)
+
+    def read_range(self, artifact: StoredArtifact, number: int, start: int, length: int) -> memoryview:
+        """Return `length` bytes of a buffer of an artifact from `start` on; see `BufferReader.read_range`."""
+        record, packs = artifact
+        if not 0 <= number < len(record.buffers):
+            raise IntegrityError("An artifact asks for a buffer that it does not have.")
+        self._renew_after_fork()
+        if self._cached is not None:
+            return self._cached.read_range(artifact, number, start, length)
+        return self._reader.read_range(record.buffers[number], packs, start, length)
 
     def close(self) -> None:
         """Release files and connections."""
@@ -236,10 +305,15 @@ class Repository:
         if self._pid != os.getpid():
             self._pid = os.getpid()
             self._lock = threading.Lock()
-            self._reader = BufferReader(self.storage)
+            self._make_readers()
             if self._index is not None:
                 _PARENTS.append(self._index)
                 self._index = None
+
+    def _make_readers(self, *, use_cache: bool = True) -> None:
+        self._reader = BufferReader(self.storage)
+        cached = use_cache and self.cache is not None
+        self._cached = CachedBuffers(self._reader, self.cache) if cached and self.cache is not None else None
 
     def _ratio_max(self) -> float:
         if self.settings.compression == "none":
@@ -250,3 +324,9 @@ class Repository:
 
     def _index_path(self) -> Path | None:
         return self.settings.cache_folder() / "index" / f"{self.create().store}.sqlite"
+
+
+def _make_cache(storage: Storage, settings: Settings) -> Cache | None:
+    """Return the cache of a storage, if it is one of which something is kept."""
+    place = storage.traits.cache_key
+    return Cache(settings, place) if place else None

@@ -92,6 +92,12 @@ class ObjectConfig:
         return f"{self.scheme}://{self.bucket}/{self.prefix}".rstrip("/")
 
     @property
+    def place(self) -> str:
+        """What tells this bucket and prefix from all others: the same bucket may be on other servers, too."""
+        account = dict(self.settings).get("account_name", "")
+        return "|".join((self.kind, self.endpoint or "", self.profile or "", account, self.bucket, self.prefix))
+
+    @property
     def is_native(self) -> bool:
         """Whether the service is the provider's own, of which it is known what it can do.
 
@@ -122,9 +128,11 @@ def make_config(
             )
     if account:
         given.setdefault("account_name", account)
-    env = CloudEnvironment()
-    if kind == "s3":
-        env = environment or read_cloud_environment()
+    env = environment or read_cloud_environment()
+    if kind == "az" and env.azure_account:
+        given.setdefault("account_name", env.azure_account)
+    if kind != "s3":
+        env = CloudEnvironment()
     secrets = {name: given[name] for name in sorted(given) if name in _SECRETS[kind]}
     if kind == "s3" and ("access_key_id" in secrets) != ("secret_access_key" in secrets):
         raise InvalidNameError("storage_options has one of key and secret: give both, or neither.")
