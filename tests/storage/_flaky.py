@@ -9,7 +9,7 @@ import struct
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol, Self
 
 __all__ = ["Answer", "ConnectionEnds", "Exchange", "Fault", "FlakyProxy", "Schedule", "Turn"]
@@ -141,7 +141,7 @@ class FlakyProxy:
     """Stands before the server at `upstream`, and does to each exchange what the schedule says.
 
     A schedule is asked once for each request, with its number and with how often it came before, so that faults do not
-    depend on time; those of `once_each` and `mixed` do not depend on the order in which requests arrive either.
+    depend on time.
     """
 
     def __init__(self, upstream: str, schedule: Schedule = lambda exchange: None) -> None:
@@ -286,9 +286,9 @@ class FlakyProxy:
             if headers.get("expect", "").lower() == "100-continue":
                 client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
             with self._changed:
-                name = f"{method} {target} {headers.get('range', '')}"
-                exchange = Exchange(len(self.log), self._seen[name], method, target, headers, size)
-                self._seen[name] += 1
+                exchange = Exchange(len(self.log), 0, method, target, headers, size)
+                exchange = replace(exchange, attempt=self._seen[exchange.name])
+                self._seen[exchange.name] += 1
                 self.log.append(exchange)
             body, rest = rest[:size], rest[size:]
             yield Turn(self, client, exchange, body)

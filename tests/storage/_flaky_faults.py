@@ -199,10 +199,10 @@ def always(fault: Fault) -> Schedule:
 
 
 def once_each(fault: Fault, *, share: float = 1.0, seed: int = 0) -> Schedule:
-    """Strike the first attempt at each request, or at a share of them."""
+    """Strike the first attempt at each request, or a share of these."""
 
     def choose(exchange: Exchange) -> Fault | None:
-        chosen = share >= 1 or random.Random(f"{seed} {exchange.name}").random() < share
+        chosen = share >= 1 or random.Random(f"{seed} {exchange.number}").random() < share
         return fault if exchange.attempt == 0 and chosen else None
 
     return choose
@@ -219,10 +219,10 @@ def storm(fault: Fault, *, count: int, share: float = 0.9, seed: int = 0) -> Sch
 
 
 def mixed(*faults: Fault, attempts: int = 2, share: float = 0.5, seed: int = 0) -> Schedule:
-    """Strike a share of the first attempts at each request, with one or another fault."""
+    """Strike a share of the first few attempts at each request, with one or another fault."""
 
     def choose(exchange: Exchange) -> Fault | None:
-        chosen = random.Random(f"{seed} {exchange.name} {exchange.attempt}")
+        chosen = random.Random(f"{seed} {exchange.number}")
         return chosen.choice(faults) if exchange.attempt < attempts and chosen.random() < share else None
 
     return choose

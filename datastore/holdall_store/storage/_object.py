@@ -37,7 +37,7 @@ REQUEST_TIMEOUT: Final = 90.0
 """Seconds for one request: a pack of 64 MiB at 1 MB/s."""
 
 UNREACHABLE_DEADLINE: Final = 10.0
-"""Seconds for which a server is called that nobody answers for: most often its name is wrong."""
+"""Seconds for which a server is called that nobody answers for, or not in HTTP: most often its URL is wrong."""
 
 DELAY_FIRST: Final = 0.1
 DELAY_MAX: Final = 5.0
@@ -208,7 +208,8 @@ class ObjectStorage(Storage):
             yield answers
             answer = answers[-1]
             pause = random.uniform(delay / 4, delay)
-            limit = min(self._deadline, UNREACHABLE_DEADLINE) if answer.unreachable else self._deadline
+            brief = answer.unreachable or answer.garbled
+            limit = min(self._deadline, UNREACHABLE_DEADLINE) if brief else self._deadline
             if time.monotonic() + pause - begin > limit:
                 raise explain(answer, action, key, self._where)
             time.sleep(pause)

@@ -25,10 +25,12 @@ _DELETION: Final = re.compile(r'DeleteFailed \{\s*path: "(.*?)",\s*code: "(\w+)"
 _UNREACHABLE: Final = re.compile(r"dns error|Connection refused|ConnectionRefused|failed to lookup", re.IGNORECASE)
 _QUERY: Final = re.compile(r"\?[^\s\"']*")
 _NETWORK: Final = re.compile(r"\bHttpError \{\s*kind: (Connect|Request|Timeout|Interrupted)\b")
+_GARBLED: Final = re.compile(r"\bhyper::Error\(\s*Parse\(")
 _AGAIN_STATUS: Final = frozenset({408, 409, 425, 429})
 _AGAIN_CODES: Final = frozenset(
     {"SlowDown", "RequestTimeout", "OperationAborted", "ConditionalRequestConflict", "InternalError", "Throttling"}
     | {"ThrottlingException", "ServiceUnavailable", "ServerBusy", "RequestLimitExceeded", "TooManyRequests"}
+    | {"BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "IncompleteBody"}  # changed on the way
 )
 
 _HINTS: Final = {
@@ -56,7 +58,8 @@ _PERMISSIONS: Final = {"create": "s3:PutObject", "read": "s3:GetObject", "look a
 class Answer:
     """What an error of the transfer library says: its meaning, and what a person needs to know of it.
 
-    ``unreachable`` says that there was no connection at all, so that to wait long is no use.
+    ``unreachable`` says that there was no connection at all, ``garbled`` that what came back is not HTTP (often that of
+    the other protocol, http or https); with both to wait long is no use.
     """
 
     meaning: Meaning
@@ -64,6 +67,7 @@ class Answer:
     code: str
     message: str
     unreachable: bool = False
+    garbled: bool = False
 
 
 def read_answer(error: BaseException) -> Answer:
@@ -85,7 +89,7 @@ def read_answer(error: BaseException) -> Answer:
     meaning = _meaning(name, status, code, text)
     if not message and not code:
         message = _network_text(text)
-    return Answer(meaning, status, code, message, unreachable)
+    return Answer(meaning, status, code, message, unreachable, garbled=_GARBLED.search(text) is not None)
 
 
 def _meaning(name: str, status: int | None, code: str, text: str) -> Meaning:
@@ -106,7 +110,7 @@ def _meaning(name: str, status: int | None, code: str, text: str) -> Meaning:
     if name in by_name:
         return by_name[name]
     if status is None:
-        return "again" if _NETWORK.search(text) else "refused"
+        return "again" if _NETWORK.search(text) or _GARBLED.search(text) else "refused"
     if status == 416:
         return "beyond"
     if status in _AGAIN_STATUS or (status >= 500 and status != 501):
@@ -118,6 +122,8 @@ def _network_text(text: str) -> str:
     """Return what happened on the way, without anything that may hold a secret."""
     if _UNREACHABLE.search(text):
         return "nobody answers there"
+    if _GARBLED.search(text):
+        return "what answers there does not speak HTTP: is the endpoint's protocol right, http or https?"
     if found := _NETWORK.search(text):
         return "the server did not answer in time" if found[1] == "Timeout" else "the connection broke"
     return _QUERY.sub("", text.partition("\n")[0])[:300]
