@@ -1,0 +1,127 @@
+"""Copying from object to object inside of the service."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import quote
+
+from holdall_store.errors import StorageError
+from holdall_store.transfer._exchange import Job, Request, Response
+from holdall_store.transfer._plan import COPY_BYTES_MAX, Span, copy_part_bytes, split
+from holdall_store.transfer._s3_names import Place
+from holdall_store.transfer._s3_options import Encryption, Headers
+from holdall_store.transfer._s3_xml import escape_xml, is_failure, parse_xml, raise_failure
+
+__all__ = ["CopyItem", "copy_job"]
+
+_DONE: Final = frozenset({200})
+_DONE_OR_TOO_LARGE: Final = frozenset({200, 400})
+_DESCRIBING: Final = ("content-type", "content-encoding", "content-language", "content-disposition", "cache-control")
+
+
+class CopyItem:
+    """What to copy where; ``size`` where it is known."""
+
+    __slots__ = ("encryption", "size", "source", "target", "version")
+
+    def __init__(
+        self,
+        source: Place,
+        target: Place,
+        encryption: Encryption,
+        version: str | None = None,
+        size: int | None = None,
+    ) -> None:
+        self.source = source
+        self.target = target
+        self.encryption = encryption
+        self.version = version
+        self.size = size
+
+    @property
+    def source_headers(self) -> Headers:
+        """The headers that name what is copied."""
+        source = quote(f"/{self.source.bucket}/{self.source.key}", safe="/-_.~")
+        if self.version:
+            source = f"{source}?versionId={quote(self.version, safe='')}"
+        return (("x-amz-copy-source", source), *self.encryption.source)
+
+    @property
+    def url(self) -> str:
+        """What is made, for people."""
+        return f"s3://{self.target.bucket}/{self.target.key}"
+
+
+def copy_job(item: CopyItem) -> Job[str]:
+    """Copy an object with its metadata, and return the ETag of the copy."""
+    if item.size is None or item.size <= COPY_BYTES_MAX:
+        headers = (*item.source_headers, *item.encryption.write)
+        target = item.target
+        (response,) = yield (
+            Request("PUT", target.bucket, target.key, (), headers, accept=_DONE_OR_TOO_LARGE, retry_if=is_failure),
+        )
+        if response.status == 200:
+            return parse_xml(response.body, item.url).texts().get("ETag", "").strip('"')
+        if not (b"EntityTooLarge" in response.body.tobytes() or b"InvalidRequest" in response.body.tobytes()):
+            raise_failure(response, "create", item.url)
+        found = yield from _look(item)
+        if int(found.headers.get("content-length", "0")) <= COPY_BYTES_MAX:
+            raise_failure(response, "create", item.url)
+    else:
+        found = yield from _look(item)
+    return (yield from _copy_in_parts(item, found))
+
+
+def _look(item: CopyItem) -> Job[Response]:
+    query = (("versionId", item.version),) if item.version else ()
+    source = item.source
+    (response,) = yield (Request("HEAD", source.bucket, source.key, query, item.encryption.read, accept=_DONE),)
+    return response
+
+
+def _copy_in_parts(item: CopyItem, found: Response) -> Job[str]:
+    bucket, key, _ = item.target
+    told = found.headers
+    size, etag = int(told.get("content-length", "0")), told.get("etag", "")
+    described = tuple(
+        (name, value) for name, value in told.items() if name in _DESCRIBING or name[:11] == "x-amz-meta-"
+    )
+    (response,) = yield (
+        Request(
+            "POST",
+            bucket,
+            key,
+            (("uploads", ""),),
+            (*described, *item.encryption.write),
+            accept=_DONE,
+            retry_if=is_failure,
+        ),
+    )
+    ident = parse_xml(response.body, item.url).texts().get("UploadId", "")
+    upload = ("uploadId", ident)
+    try:
+        spans = split(0, size, copy_part_bytes(size))
+        responses = yield [_part_request(item, upload, etag, number, span) for number, span in enumerate(spans, 1)]
+        etags = [parse_xml(each.body, item.url).texts().get("ETag", "") for each in responses]
+        listed = "".join(
+            f"<Part><PartNumber>{number}</PartNumber><ETag>{escape_xml(each)}</ETag></Part>"
+            for number, each in enumerate(etags, 1)
+        )
+        body = f"<CompleteMultipartUpload>{listed}</CompleteMultipartUpload>".encode()
+        (response,) = yield (
+            Request("POST", bucket, key, (upload,), item.encryption.read, (body,), accept=_DONE, retry_if=is_failure),
+        )
+    except Exception:
+        yield (Request("DELETE", bucket, key, (upload,), accept=frozenset({200, 204, 404})),)
+        raise
+    made = parse_xml(response.body, item.url).texts().get("ETag", "").strip('"')
+    if not made:
+        raise StorageError(f"The server does not say that {item.url} was made.")
+    return made
+
+
+def _part_request(item: CopyItem, upload: tuple[str, str], etag: str, number: int, span: Span) -> Request:
+    match = (("x-amz-copy-source-if-match", etag),) if etag else ()
+    headers = (*item.source_headers, ("x-amz-copy-source-range", span.header), *match, *item.encryption.read)
+    query = (("partNumber", str(number)), upload)
+    return Request("PUT", item.target.bucket, item.target.key, query, headers, accept=_DONE, retry_if=is_failure)
