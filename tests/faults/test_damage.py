@@ -85,6 +85,18 @@ def stored(request: pytest.FixtureRequest, s3_server: S3Server, tmp_path_factory
     return Stored(fill(LocalStorage(tmp_path_factory.mktemp("store") / "s") if mapped else MemoryStorage()))
 
 
+@pytest.fixture(autouse=True)
+def uncached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every load see the store itself: what was read before would hide the damage."""
+    monkeypatch.setenv("HOLDALL_CACHE_SIZE", "0")
+
+
+@pytest.fixture(autouse=True)
+def uncached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every load read the bucket: what was loaded before it was damaged would come from the cache."""
+    monkeypatch.setenv("HOLDALL_CACHE_SIZE", "0")
+
+
 def reads(client: Client) -> Iterator[tuple[Any, Callable[[], Any]]]:
     """Yield each value that was saved, and what loads it."""
     for name, expected in VALUES.items():

@@ -11,7 +11,7 @@ import contextlib
 import sqlite3
 import threading
 from collections import OrderedDict
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -19,6 +19,7 @@ from holdall_store.config import logger
 from holdall_store.errors import HoldallError
 from holdall_store.format import FOOTER_BYTES, Footer, PackRef, PackTable, pack_key, parse_footer
 from holdall_store.storage import Storage
+from holdall_store.transfer import run_ordered
 
 __all__ = ["ChunkIndex", "Location", "read_table"]
 
@@ -27,6 +28,9 @@ ENTRIES_MAX: Final = 2_000_000
 
 TABLES_IN_MEMORY: Final = 64
 """Parsed tables kept at hand: predictions go from chunk to chunk of few packs."""
+
+TAIL_BYTES: Final = 64 << 10
+"""The table of a pack of 64 MiB has about 40 KB."""
 
 SCHEMA_VERSION: Final = 1
 
@@ -71,12 +75,7 @@ class ChunkIndex:
             # Another copy of this store may hold what is gone here: forgotten only to keep the bound.
             self._usable = known & sizes.keys()
             room = ENTRIES_MAX
-            for name in sizes.keys() - known:
-                try:
-                    table, ref = read_table(storage, name, sizes[name])
-                except HoldallError as error:
-                    logger().warning("Pack %s is not used for deduplication: %s", name, error)
-                    continue
+            for name, table, ref in _read_tables(storage, {name: sizes[name] for name in sizes.keys() - known}):
                 room -= len(table)
                 if room < 0:
                     break
@@ -231,8 +230,32 @@ class ChunkIndex:
 
 
 def read_table(storage: Storage, name: str, size: int) -> tuple[PackTable, PackRef]:
-    """Return the table of the pack `name` of `size` bytes, found through its footer."""
+    """Return the table of the pack `name` of `size` bytes, found through its footer.
+
+    The end of the pack is read: most often the table comes with its footer.
+    """
     key = pack_key(name)
-    footer = parse_footer(storage.get(key, max(0, size - FOOTER_BYTES), min(size, FOOTER_BYTES)), size)
-    table = PackTable.parse(storage.get(key, footer.table_offset, footer.table_bytes), footer)
-    return table, PackRef(name, footer.table_offset, footer.entries, footer.table_digest.hex())
+    start = max(0, size - TAIL_BYTES)
+    tail = storage.get(key, start, size - start)
+    footer = parse_footer(tail[-FOOTER_BYTES:], size)
+    if footer.table_offset >= start:
+        begin = footer.table_offset - start
+        raw = memoryview(bytes(tail[begin : begin + footer.table_bytes]))  # kept for long, and the rest of it not
+    else:
+        raw = storage.get(key, footer.table_offset, footer.table_bytes)
+    return PackTable.parse(raw, footer), PackRef(name, footer.table_offset, footer.entries, footer.table_digest.hex())
+
+
+def _read_tables(storage: Storage, sizes: Mapping[str, int]) -> Iterator[tuple[str, PackTable, PackRef]]:
+    """Yield the tables of packs, given their sizes: several are read at once where each takes a while."""
+
+    def read(name: str) -> Iterator[tuple[tuple[str, PackTable, PackRef], int]]:
+        try:
+            table, ref = read_table(storage, name, sizes[name])
+        except HoldallError as error:
+            logger().warning("Pack %s is not used for deduplication: %s", name, error)
+        else:
+            yield (name, table, ref), len(table)
+
+    threads = min(storage.traits.concurrency, len(sizes))
+    return run_ordered(list(sizes), read, bytes_max=ENTRIES_MAX, threads=threads)

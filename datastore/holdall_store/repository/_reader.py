@@ -149,7 +149,8 @@ class BufferReader:
             ref = packs[missing[index]]
             if ranges[index].start == 0:
                 ahead[ref.name] = data[: ref.table_offset]
-            self._keep(ref, data[ref.table_offset - ranges[index].start :])
+                data = memoryview(bytes(data[ref.table_offset :]))  # the table is kept: not the whole pack with it
+            self._keep(ref, data)
 
         try:
             fetch_all(self._storage, ranges, keep)

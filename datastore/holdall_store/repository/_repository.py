@@ -327,6 +327,7 @@ class Repository:
 
 
 def _make_cache(storage: Storage, settings: Settings) -> Cache | None:
-    """Return the cache of a storage, if it is one of which something is kept."""
+    """Return the cache of a storage, if it is one of which something is kept; offline there always is one."""
     place = storage.traits.cache_key
-    return Cache(settings, place) if place else None
+    wanted = settings.offline or settings.cache_bytes != 0
+    return Cache(settings, place) if place and wanted else None
