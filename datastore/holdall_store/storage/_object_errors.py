@@ -7,9 +7,16 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from holdall_store.errors import AccessDeniedError, HoldallError, ObjectNotFoundError, StorageError
+from holdall_store.errors import (
+    AccessDeniedError,
+    AlreadyExistsError,
+    ConflictError,
+    HoldallError,
+    ObjectNotFoundError,
+    StorageError,
+)
 
-__all__ = ["CREDENTIALS_FAILED", "Answer", "explain", "read_answer"]
+__all__ = ["CREDENTIALS_FAILED", "Answer", "explain", "read_answer", "read_reply"]
 
 Meaning = Literal["exists", "missing", "denied", "beyond", "again", "refused"]
 
@@ -92,6 +99,31 @@ def read_answer(error: BaseException) -> Answer:
     return Answer(meaning, status, code, message, unreachable, garbled=_GARBLED.search(text) is not None)
 
 
+def read_reply(status: int, body: str) -> Answer:
+    """Return what an answer of S3 means that is no success; `body` is its beginning, which a HEAD has none of."""
+    code_found, message_found = _CODE.search(body), _MESSAGE.search(body)
+    code = code_found[1] if code_found else ""
+    if status in (301, 307) and not code:
+        code = "PermanentRedirect"
+    message = message_found[1].strip() if message_found else ""
+    by_status: dict[int, Meaning] = {404: "missing", 412: "exists"}
+    if code in ("NoSuchBucket", "PermanentRedirect", "NoSuchUpload"):
+        meaning: Meaning = "refused"
+    elif code == "AccessDenied":
+        meaning = "denied"
+    elif code in _AGAIN_CODES:
+        meaning = "again"
+    else:
+        meaning = by_status.get(status) or _meaning_of_status(status, code)
+    return Answer(meaning, status, code, message or _reason(status) * (not code))
+
+
+def _reason(status: int) -> str:
+    from http import HTTPStatus  # only where a server gives no reason of its own
+
+    return next((known.phrase for known in HTTPStatus if known == status), "")
+
+
 def _meaning(name: str, status: int | None, code: str, text: str) -> Meaning:
     if code in ("NoSuchBucket", "ContainerNotFound", "PermanentRedirect"):
         return "refused"
@@ -111,6 +143,10 @@ def _meaning(name: str, status: int | None, code: str, text: str) -> Meaning:
         return by_name[name]
     if status is None:
         return "again" if _NETWORK.search(text) or _GARBLED.search(text) else "refused"
+    return _meaning_of_status(status, code)
+
+
+def _meaning_of_status(status: int, code: str) -> Meaning:
     if status == 416:
         return "beyond"
     if status in _AGAIN_STATUS or (status >= 500 and status != 501):
@@ -136,6 +172,10 @@ def explain(answer: Answer, action: str, key: str, where: str) -> HoldallError:
     hint = _HINTS.get(answer.code, "")
     if answer.meaning == "missing":
         return ObjectNotFoundError(f"There is no object {key!r} in {where}.")
+    if answer.meaning == "exists":
+        if action == "create":
+            return AlreadyExistsError(errno.EEXIST, f"There already is an object {key!r} in {where}.")
+        return ConflictError(f"{head} It was changed meanwhile.")
     if answer.meaning == "denied":
         permission = _PERMISSIONS.get(action, "")
         missing = (

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from holdall_store.storage._object_config import ObjectConfig
 
-__all__ = ["load_library", "make_store"]
+__all__ = ["chained_credentials", "configured_region", "load_library", "make_store"]
 
 CREDENTIALS_LIVE: Final = timedelta(minutes=10)
 """obstore asks again five minutes before; botocore renews what expires within ten, so none ever expires in use."""
@@ -108,7 +108,7 @@ def make_store(config: ObjectConfig, request_timeout: float) -> Any:
         if not config.anonymous and not config.secrets:
             extra["credential_provider"] = _ChainedCredentials(config)
         chained = "credential_provider" in extra
-        region = config.region or (_configured_region(config) if chained or not endpoint else None)
+        region = config.region or (configured_region(config) if chained or not endpoint else None)
         if region or endpoint:
             options["region"] = region or "us-east-1"
         if endpoint and config.overrides_s3_endpoint:
@@ -143,24 +143,35 @@ def _ask_botocore(config: ObjectConfig, ask: Callable[[Any], _T]) -> _T:
         ) from None
 
 
-def _configured_region(config: ObjectConfig) -> str | None:
+def configured_region(config: ObjectConfig) -> str | None:
+    """Return the region that the caller's profile names."""
     region: str | None = _ask_botocore(config, lambda session: session.get_config_variable("region"))
     return region
 
 
+def chained_credentials(config: ObjectConfig) -> Any:
+    """Return the credentials that the standard chain of AWS finds: environment, profiles, SSO, roles, instances.
+
+    Their ``get_frozen_credentials()`` renews them when they are about to expire. `AccessDeniedError` where there are
+    none.
+    """
+    found = _ask_botocore(config, lambda session: session.get_credentials())
+    if found is None:
+        raise AccessDeniedError(
+            errno.EACCES,
+            f"There are no credentials for {config.url}. Sign in (aws sso login), set AWS_PROFILE or "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give storage_options={'key': …, 'secret': …}; for a "
+            "public bucket storage_options={'anon': True}.",
+        )
+    return found
+
+
 class _ChainedCredentials:
-    """The standard chain of AWS: environment, profiles, SSO, assumed roles, containers, instances."""
+    """The standard chain, as obstore asks for it."""
 
     def __init__(self, config: ObjectConfig) -> None:
         self.config: dict[str, str] = {}  # obstore looks for it
-        self._credentials = _ask_botocore(config, lambda session: session.get_credentials())
-        if self._credentials is None:
-            raise AccessDeniedError(
-                errno.EACCES,
-                f"There are no credentials for {config.url}. Sign in (aws sso login), set AWS_PROFILE or "
-                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give storage_options={'key': …, 'secret': …}; for a "
-                "public bucket storage_options={'anon': True}.",
-            )
+        self._credentials = chained_credentials(config)
 
     def __call__(self) -> dict[str, Any]:
         try:

@@ -33,6 +33,8 @@ class Request:
     The body of a successful answer goes to `target`, whose length (`bytes_expected` for a file) it must have exactly,
     or else it comes as `Response.body`. Answers whose status is in `accept` are given to the job; any other raises
     there what it means. `replayable` says that the exchange can be repeated, and run twice at once, to no harm.
+    `retry_if` is asked of each answer that would be given to the job, for answers that are a failure though their
+    status is not (a 200 with an error for a body): ``True`` means the same as a 503, to be tried again.
     """
 
     method: str
@@ -46,6 +48,7 @@ class Request:
     bytes_max: int = BODY_BYTES_MAX
     accept: frozenset[int] = frozenset({200, 204, 206})
     replayable: bool = True
+    retry_if: Callable[[Response], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)

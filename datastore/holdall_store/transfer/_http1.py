@@ -1,0 +1,223 @@
+"""HTTP/1.1 as a client needs it (RFC 9112), strictly, and with no socket: heads and bodies of answers, piece by piece."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = [
+    "CHUNKED",
+    "UNTIL_CLOSE",
+    "ChunkedReader",
+    "Head",
+    "HeadReader",
+    "ProtocolError",
+    "body_length",
+    "parse_head",
+]
+
+HEAD_BYTES_MAX: Final = 64 << 10
+"""S3 sends less than one, user metadata of 2 KiB included; whatever comes, a head never fills the memory."""
+
+SIZE_LINE_BYTES_MAX: Final = 1024
+"""A chunk's size has 16 digits at most; the rest is room for extensions, which mean nothing to us."""
+
+CHUNKED: Final = -1
+UNTIL_CLOSE: Final = -2
+
+_END: Final = b"\r\n\r\n"
+_STATUS_LINE: Final = re.compile(r"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [^\r\n]*)?")
+_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_DIGITS: Final = re.compile(r"[0-9]{1,18}")
+_HEX: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
+
+_NAMES: Final[dict[str, str]] = {}
+"""Names of headers as servers write them, and in lower case; a server uses the same few in all answers."""
+
+_NAMES_MAX: Final = 500
+
+
+class ProtocolError(Exception):
+    """The server does not speak HTTP/1.1, or contradicts itself."""
+
+
+@dataclass(slots=True)
+class Head:
+    """The head of an answer. Names of headers are in lower case, values are decoded as Latin-1."""
+
+    status: int
+    headers: dict[str, str]
+    keep_alive: bool
+    length: int | None
+    chunked: bool
+
+
+def parse_head(raw: bytes | bytearray) -> Head:
+    """Return the head that `raw` is, which ends before the empty line."""
+    text = raw.decode("latin-1")
+    lines = text.split("\r\n")
+    ends = len(lines) - 1
+    if text.count("\r") != ends or text.count("\n") != ends or _CONTROL.search(text):
+        raise ProtocolError("the head of the answer has control characters")
+    found = _STATUS_LINE.fullmatch(lines[0])
+    if found is None:
+        raise ProtocolError("the answer is not HTTP/1.1")
+    headers: dict[str, str] = {}
+    for index in range(1, ends + 1):
+        raw_name, colon, value = lines[index].partition(":")
+        name = _NAMES.get(raw_name) or _check_name(raw_name, colon)
+        value = value.strip(" \t")
+        if name in headers:
+            value = _join(name, headers[name], value)
+        headers[name] = value
+    length = headers.get("content-length")
+    if length is not None and not (length.isdecimal() and _DIGITS.fullmatch(length)):
+        raise ProtocolError("the answer's length is not a number")
+    coding = headers.get("transfer-encoding")
+    if coding is not None and (length is not None or coding.lower() != "chunked"):
+        raise ProtocolError("the answer's length is given in two ways, or in an unknown one")
+    connection = headers.get("connection", "").lower()
+    keep_alive = "close" not in connection if found[1] == "1" else "keep-alive" in connection
+    return Head(int(found[2]), headers, keep_alive, None if length is None else int(length), coding is not None)
+
+
+def _check_name(name: str, colon: str) -> str:
+    if not colon or not _NAME.fullmatch(name):
+        raise ProtocolError("the answer has a line that is no header")
+    lower = name.lower()
+    if len(_NAMES) < _NAMES_MAX:
+        _NAMES[name] = lower
+    return lower
+
+
+def _join(name: str, first: str, second: str) -> str:
+    if name in ("content-length", "transfer-encoding", "content-range"):
+        if first != second or name == "transfer-encoding":
+            raise ProtocolError(f"the answer has two {name}s")
+        return first
+    return f"{first}, {second}"
+
+
+def body_length(method: str, head: Head) -> int:
+    """Return how many bytes follow `head`, or else `CHUNKED` or `UNTIL_CLOSE`."""
+    if method == "HEAD" or head.status in (204, 304):
+        return 0
+    if head.chunked:
+        return CHUNKED
+    return UNTIL_CLOSE if head.length is None else head.length
+
+
+class HeadReader:
+    """Finds the head in bytes that come piece by piece; what is only interim (1xx) is passed over."""
+
+    __slots__ = ("_pending", "_skipped")
+
+    def __init__(self) -> None:
+        self._pending = bytearray()
+        self._skipped = 0
+
+    def feed(self, data: bytearray, end: int) -> tuple[Head | None, int]:
+        """Take ``data[:end]``; return the head once it is whole, and where in `data` the body begins."""
+        begin = 0
+        while True:
+            if self._pending:
+                head, begin = self._continue(data, begin, end)
+            else:
+                stop = data.find(_END, begin, end)
+                if stop < 0:
+                    self._keep(data[begin:end])
+                    return None, end
+                head, begin = parse_head(data[begin:stop]), stop + 4
+            if head is None or head.status >= 200:
+                return head, begin
+            if head.status == 101:
+                raise ProtocolError("the server switched to another protocol")
+            self._skipped += begin
+            if self._skipped > HEAD_BYTES_MAX:
+                raise ProtocolError("the server sends interim answers without end")
+            if begin == end:
+                return None, end
+
+    def _continue(self, data: bytearray, begin: int, end: int) -> tuple[Head | None, int]:
+        before = len(self._pending)
+        self._keep(data[begin : min(end, begin + HEAD_BYTES_MAX + 4)])
+        stop = self._pending.find(_END, max(before - 3, 0))
+        if stop < 0:
+            return None, end
+        head = parse_head(self._pending[:stop])
+        self._pending.clear()
+        return head, begin + stop + 4 - before
+
+    def _keep(self, piece: bytearray) -> None:
+        if not self._pending and not b"HTTP/1.".startswith(piece[:7]):
+            raise ProtocolError("the answer is not HTTP/1.1")
+        self._pending += piece
+        if len(self._pending) > HEAD_BYTES_MAX and self._pending.find(_END, 0, HEAD_BYTES_MAX) < 0:
+            raise ProtocolError(f"the head of the answer is longer than {HEAD_BYTES_MAX} bytes")
+
+
+_SIZE, _DATA, _DATA_END, _TRAILER = range(4)
+
+
+class ChunkedReader:
+    """Takes the chunks out of a body in chunked coding that comes piece by piece."""
+
+    __slots__ = ("_left", "_line", "_state", "_trailer", "done")
+
+    def __init__(self) -> None:
+        self.done = False
+        self._state = _SIZE
+        self._left = 0
+        self._line = bytearray()
+        self._trailer = 0
+
+    def feed(self, data: memoryview) -> tuple[list[memoryview], int]:
+        """Return the pieces of the body in `data`, and how much of `data` belongs to the answer."""
+        pieces = []
+        at, end = 0, len(data)
+        while at < end and not self.done:
+            if self._state == _DATA:
+                stop = min(end, at + self._left)
+                pieces.append(data[at:stop])
+                self._left -= stop - at
+                at = stop
+                if not self._left:
+                    self._state = _DATA_END
+            else:
+                at = self._take_line(data, at)
+        return pieces, at
+
+    def _take_line(self, data: memoryview, at: int) -> int:
+        """Take what is left of a line from ``data[at:]``; return where the next one begins."""
+        window = bytes(data[at : at + SIZE_LINE_BYTES_MAX + 2])
+        stop = window.find(b"\n")
+        self._line += window if stop < 0 else window[: stop + 1]
+        if len(self._line) > SIZE_LINE_BYTES_MAX + 2:
+            raise ProtocolError("a line between the chunks of the answer is too long")
+        if stop < 0:
+            return at + len(window)
+        if not self._line.endswith(b"\r\n"):
+            raise ProtocolError("a line between the chunks of the answer has no proper end")
+        line = bytes(self._line[:-2])
+        self._line.clear()
+        self._end_line(line)
+        return at + stop + 1
+
+    def _end_line(self, line: bytes) -> None:
+        if self._state == _DATA_END:
+            if line:
+                raise ProtocolError("a chunk of the answer is longer than it says")
+            self._state = _SIZE
+        elif self._state == _SIZE:
+            found = _HEX.fullmatch(line)
+            if found is None:
+                raise ProtocolError("a chunk of the answer has no size")
+            self._left = int(found[1], 16)
+            self._state = _DATA if self._left else _TRAILER
+        else:
+            self._trailer += len(line) + 2
+            if self._trailer > HEAD_BYTES_MAX:
+                raise ProtocolError("the answer's trailer is too long")
+            self.done = not line

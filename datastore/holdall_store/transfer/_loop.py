@@ -1,0 +1,502 @@
+"""One thread, many connections: sends what there is to send, and decides what is made of each answer."""
+
+from __future__ import annotations
+
+import errno
+import random
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from heapq import heapify, heappop, heappush
+from typing import TYPE_CHECKING, Any, Final
+
+from holdall_store.errors import HoldallError, StorageError
+from holdall_store.storage.buckets import Answer, read_reply
+from holdall_store.transfer._body import ERROR_BYTES_MAX, WriteError, write_at
+from holdall_store.transfer._connection import Broken, Connection
+from holdall_store.transfer._endpoint import Host
+from holdall_store.transfer._exchange import FileTarget, Response
+from holdall_store.transfer._latency import Limiter
+from holdall_store.transfer._poll import READ, Wakeup, make_poller
+from holdall_store.transfer._retries import (
+    CORRECTIONS_MAX,
+    MISMATCHES_MAX,
+    Policy,
+    Tries,
+    clock_offset,
+    decide,
+    final_error,
+    is_throttled,
+    length_error,
+    region_of,
+)
+from holdall_store.transfer._run import Run, Trial
+from holdall_store.transfer._site import Address, Site
+from holdall_store.transfer._watch import Watch
+
+if TYPE_CHECKING:
+    from holdall_store.transfer._engine import Engine
+
+__all__ = ["Loop"]
+
+BUFFER_BYTES: Final = 256 << 10
+"""What passes through on its way to a file, and holds whole small answers; larger ones go straight to their place."""
+
+BATCH: Final = 64
+"""Results handed over at once: waking the consumer for each would cost more than most requests."""
+
+BATCH_AGE: Final = 0.002
+"""Seconds for which a result may wait for others, while there is other work."""
+
+RATE_MIN: Final = 256 << 10
+"""Bytes a second that a body is given time for, beyond the deadline, which counts for requests without one."""
+
+
+class Loop:
+    """Runs requests of all runs of its engine, until it is told to stop."""
+
+    def __init__(self, engine: Engine, site: Site, policy: Policy, limiter: Limiter, index: int) -> None:
+        self.site = site
+        self.policy = policy
+        self.limiter = limiter
+        self.buffer = bytearray(BUFFER_BYTES)
+        self.view = memoryview(self.buffer)
+        self.now = time.monotonic()
+        self.active = 0
+        self.hungry = True
+        """Whether it would send more if it had more."""
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.counts: Counter[str] = Counter()
+        self.connections: set[Connection] = set()
+        self._engine = engine
+        self._idle: dict[Host, list[Connection]] = {}
+        self._by_descriptor: dict[int, Connection] = {}
+        self._local: deque[Trial] = deque()
+        self._timers: list[tuple[float, int, Trial]] = []
+        self._number = 0
+        self._failures: list[tuple[Connection, Broken]] = []
+        self._inbox: deque[Callable[[], None]] = deque()
+        self._asleep = False
+        self._stopping = False
+        self._flushed = 0.0
+        self._watch = Watch(self)
+        self._poller = make_poller()
+        self._wakeup = Wakeup()
+        self._poller.register(self._wakeup.descriptor, READ)
+        self.thread = threading.Thread(target=self._main, name=f"holdall-transfer-{index}", daemon=True)
+
+    # -- from other threads
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Call `function` in the loop's thread, soon."""
+        self._inbox.append(function)
+        if self._asleep:
+            self._asleep = False
+            self._wakeup.set()
+
+    def wake(self) -> None:
+        """Look for work, if there is room for it."""
+        if self.hungry:
+            self.hungry = False
+            self.call(self.fill)
+
+    def stop(self) -> None:
+        """Close all connections and end the thread."""
+        self.call(self._stop)
+
+    def _stop(self) -> None:
+        self._stopping = True
+
+    def abandon(self) -> None:
+        """Close the descriptors, in a child process, and nothing that lies behind them."""
+        self._poller.close()
+        self._wakeup.close()
+        for connection in self.connections:
+            connection.abandon()
+
+    # -- the thread
+
+    def _main(self) -> None:
+        try:
+            while not self._stopping:
+                self._turn()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, nobody may wait for this thread forever
+            self._engine.die(error)
+        finally:
+            for connection in list(self.connections):
+                connection.close()
+            self._poller.close()
+            self._wakeup.close()
+
+    def _turn(self) -> None:
+        """Wait, and do what is to be done."""
+        waiting = self._engine.waiting_results()
+        events = self._poller.poll(0) if waiting or self._inbox else []
+        if not events and not self._inbox:
+            if waiting:
+                self._flush()
+            self._asleep = True
+            if not self._inbox:
+                events = self._poller.poll(self._timeout())
+            self._asleep = False
+        self.now = time.monotonic()
+        known = self._by_descriptor
+        for descriptor, mask in events:
+            connection = known.get(descriptor)
+            if connection is not None:
+                connection.on_event(mask)
+            elif descriptor == self._wakeup.descriptor:
+                self._wakeup.clear()
+        self._run_inbox()
+        if self._failures:
+            self._take_failures()
+        if self._timers and self._timers[0][0] <= self.now:
+            self._take_timers()
+        if waiting >= BATCH or (waiting and self.now - self._flushed > BATCH_AGE):
+            self._flush()
+        if self.now >= self._watch.due:
+            self._watch.look()
+
+    def _timeout(self) -> float:
+        until = self._watch.due if self.connections else self.now + 3600.0
+        if self._timers:
+            until = min(until, self._timers[0][0])
+        return max(until - time.monotonic(), 0.0)
+
+    def _flush(self) -> None:
+        self._flushed = self.now
+        for run in self._engine.runs:
+            run.flush()
+
+    def _run_inbox(self) -> None:
+        inbox = self._inbox
+        while inbox:
+            inbox.popleft()()
+
+    def _take_failures(self) -> None:
+        while self._failures:
+            connection, broken = self._failures.pop()
+            if connection in self.connections:
+                self.broken(connection, broken)
+
+    def _take_timers(self) -> None:
+        while self._timers and self._timers[0][0] <= self.now:
+            _, _, trial = heappop(self._timers)
+            self._local.append(trial)
+        self.fill()
+
+    # -- sending
+
+    def fill(self) -> None:
+        """Send as many requests as may be under way."""
+        while self.active < self.limiter.limit:
+            if self._local:
+                trial = self._local.popleft()
+                if trial.done:
+                    continue
+            else:
+                self.hungry = True  # first, or what is added now would wake nobody
+                found = self._take()
+                if found is None:
+                    return
+                trial = found
+            self._begin(trial)
+        self.hungry = False
+
+    def _take(self) -> Trial | None:
+        for run in self._engine.runs:
+            trial = run.take(self)
+            if trial is not None:
+                if len(self._engine.runs) > 1:
+                    self._engine.rotate()
+                return trial
+        return None
+
+    def _begin(self, trial: Trial) -> None:
+        if trial.tries is None:
+            trial.tries = Tries(self.now)
+            size = trial.charge or trial.request.bytes_expected or 0
+            trial.deadline = self.now + self.policy.deadline + size / RATE_MIN
+        trial.tries.count += 1
+        self.active += 1
+        self.start(trial, shadow=False)
+
+    def start(self, trial: Trial, *, shadow: bool, fresh: bool = False) -> None:
+        """Send a request over a connection that there is, or over a new one."""
+        try:
+            endpoint, head, trial.generation = self.site.write(trial.request)
+        except HoldallError as error:
+            self.active -= not shadow
+            self._fail(trial, error)
+            return
+        idle = self._idle.get(endpoint.host)
+        if idle and not fresh and (trial.request.replayable or self.now - idle[-1].stamp < 1.0):
+            connection = idle.pop()
+            self._assign(trial, connection, shadow=shadow)
+            connection.send(trial, head, shadow=shadow)
+            return
+        connection = Connection(self, endpoint.host)
+        connection.trial, connection.shadow = trial, shadow
+        connection.begun = connection.stamp = self.now
+        self.connections.add(connection)
+        self._assign(trial, connection, shadow=shadow)
+        self.counts["connections"] += 1
+        self.site.address(endpoint.host, self._callback(connection))
+
+    def _callback(self, connection: Connection) -> Callable[[Address | None], None]:
+        thread = threading.current_thread()
+
+        def found(address: Address | None) -> None:
+            if threading.current_thread() is thread:
+                connection.connect(address)
+            else:
+                self.call(lambda: connection.connect(address))
+
+        return found
+
+    def _assign(self, trial: Trial, connection: Connection, *, shadow: bool) -> None:
+        if shadow:
+            trial.second = connection
+        else:
+            trial.first = connection
+
+    def ready(self, connection: Connection) -> None:
+        """Use a connection that has opened."""
+        trial = connection.trial
+        if trial is None:
+            self._keep(connection)
+            return
+        try:
+            _, head, trial.generation = self.site.write(trial.request)
+        except HoldallError as error:
+            self._release(trial, connection)
+            self._fail(trial, error)
+            return
+        connection.send(trial, head, shadow=connection.shadow)
+
+    # -- answers
+
+    def answered(self, connection: Connection, trial: Trial, response: Response, *, reusable: bool) -> None:
+        """Take an answer that has come whole."""
+        connection.trial = None
+        if reusable:
+            self._keep(connection)
+        else:
+            self._close(connection)
+        self.active -= 1
+        rival = trial.second if connection is trial.first else trial.first
+        trial.first = trial.second = None
+        if rival is not None:
+            self._close(rival)
+        request = trial.request
+        self.counts["requests"] += 1
+        if response.status in request.accept:
+            if connection.shadow:
+                self.counts["hedges_won"] += 1
+                if request.target is not None and 200 <= response.status < 300:
+                    response = self._copy(trial, response)
+            self._watch.note(connection, request, response)
+            if request.retry_if is None or not self._is_failure(trial, response):
+                if not trial.done:
+                    trial.task.run.answered(trial, response)
+                self.fill()
+                return
+            answer = Answer("again", response.status, "", "the answer says that it failed")
+        else:
+            answer = self._read(response)
+        if not trial.done:
+            self._consider(trial, answer, response)
+        self.fill()
+
+    def _is_failure(self, trial: Trial, response: Response) -> bool:
+        judge = trial.request.retry_if
+        try:
+            return judge is not None and judge(response)
+        except Exception as error:  # noqa: BLE001 - it is raised in the job
+            self._fail(trial, error)
+            return True
+
+    def _copy(self, trial: Trial, response: Response) -> Response:
+        """Put what the second try received where the first one would have."""
+        target = trial.request.target
+        if isinstance(target, FileTarget):
+            try:
+                write_at(target.descriptor, response.body, target.offset)
+            except WriteError as error:
+                self._fail(trial, self._explain(trial, _broken_file(error)))
+        elif target is not None:
+            target[:] = response.body
+        return Response(response.status, response.headers)
+
+    def _read(self, response: Response) -> Answer:
+        text = bytes(response.body[:ERROR_BYTES_MAX]).decode(errors="replace")
+        self.counts[f"status_{response.status}"] += 1
+        return read_reply(response.status, text)
+
+    def _consider(self, trial: Trial, answer: Answer, response: Response) -> None:
+        """Make something of an answer that is no success."""
+        request, tries = trial.request, trial.tries
+        assert tries is not None
+        text = bytes(response.body).decode(errors="replace") if response.status not in request.accept else ""
+        region = region_of(response.status, response.headers, text)
+        if region is not None and tries.moved < CORRECTIONS_MAX:
+            tries.moved += 1
+            self.site.learn_region(request.bucket, region)
+            self._retry(trial, answer, 0.0)
+            return
+        offset = clock_offset(response.status, answer.code, response.headers, self.site.now)
+        if offset is not None and tries.skewed < CORRECTIONS_MAX:
+            tries.skewed += 1
+            self.site.learn_clock(offset)
+            self._retry(trial, answer, 0.0)
+            return
+        if is_throttled(answer):
+            self.counts["throttled"] += 1
+            self.limiter.refuse(self.now)
+        step = decide(answer, tries, replayable=request.replayable)
+        if step == "renew" and self.site.credentials.renew(trial.generation):
+            self._retry(trial, answer, 0.5)
+        elif step == "again":
+            self._retry(trial, answer, tries.pause(random.random, response.headers.get("retry-after")))
+        else:
+            self._fail(trial, self._explain(trial, answer))
+
+    def broken(self, connection: Connection, broken: Broken) -> None:
+        """Take note that a connection has failed, and save the request that it had, if it had one."""
+        trial = connection.trial
+        if trial is None:
+            self._close(connection)
+            return
+        if broken.unreachable and connection.address is not None:
+            self.site.avoid(connection.host, connection.address)
+        rival = trial.second if connection is trial.first else trial.first
+        self._release(trial, connection)
+        if trial.done:
+            self.fill()
+            return
+        if rival is not None and not broken.final:
+            return  # the other one goes on
+        if connection.uses > 1 and not connection.heard and trial.request.replayable and not broken.length:
+            # It was kept, and the server had closed it: nothing failed.
+            self.counts["stale"] += 1
+            self.active += 1
+            self.start(trial, shadow=False, fresh=True)
+            return
+        self._save(trial, broken)
+        self.fill()
+
+    def _save(self, trial: Trial, broken: Broken) -> None:
+        tries = trial.tries
+        assert tries is not None
+        self.counts["unreachable" if broken.unreachable else "broken"] += 1
+        answer = Answer("again", None, "", broken.said, broken.unreachable)
+        if broken.final:
+            self._fail(trial, self._explain(trial, broken))
+        elif broken.length and tries.mismatches >= MISMATCHES_MAX:
+            self._fail(trial, length_error(trial.request, self.site.where(trial.request.bucket), broken.said))
+        elif decide(answer, tries, replayable=trial.request.replayable) == "again":
+            tries.mismatches += broken.length
+            self._retry(trial, answer, tries.pause(random.random))
+        else:
+            self._fail(trial, self._explain(trial, answer))
+
+    def _retry(self, trial: Trial, answer: Answer, pause: float) -> None:
+        """Try again after a pause, unless the time is over."""
+        tries = trial.tries
+        assert tries is not None
+        limit = trial.deadline
+        if answer.unreachable:
+            limit = min(limit, tries.begun + self.policy.unreachable_deadline)
+        if self.now + pause > limit:
+            self._fail(trial, self._explain(trial, answer))
+            return
+        self.counts["retries"] += 1
+        self._number += 1
+        heappush(self._timers, (self.now + pause, self._number, trial))
+
+    def _explain(self, trial: Trial, why: Answer | Broken) -> HoldallError:
+        request = trial.request
+        where = self.site.where(request.bucket)
+        if isinstance(why, Answer):
+            return final_error(request, why, where)
+        if why.cause is not None:
+            return StorageError(
+                why.cause.errno, f"Cannot write what was read of {request.key!r} in {where}: {why.cause.strerror}."
+            )
+        return StorageError(errno.EIO, f"Cannot read {request.key!r} in {where}: {why.said}.")
+
+    def _fail(self, trial: Trial, error: Exception) -> None:
+        if not trial.done:
+            self.counts["failures"] += 1
+            trial.task.run.failed(trial, error)
+
+    # -- connections
+
+    def _keep(self, connection: Connection) -> None:
+        self._idle.setdefault(connection.host, []).append(connection)
+
+    def _close(self, connection: Connection) -> None:
+        connection.trial = None
+        self.connections.discard(connection)
+        idle = self._idle.get(connection.host)
+        if idle and connection in idle:
+            idle.remove(connection)
+        connection.close()
+
+    def _release(self, trial: Trial, connection: Connection) -> None:
+        """Take a request from a connection that is of no more use."""
+        if connection is trial.second:
+            trial.second = None
+        else:
+            trial.first = None
+        if trial.first is None and trial.second is None:
+            self.active -= 1
+        self._close(connection)
+
+    def later(self, connection: Connection, broken: Broken) -> None:
+        """Take note of a failure while something else is going on."""
+        self._failures.append((connection, broken))
+
+    def watch(self, connection: Connection, mask: int) -> None:
+        """Wait for something else."""
+        descriptor = connection.descriptor
+        if descriptor in self._by_descriptor:
+            self._poller.modify(descriptor, mask)
+        else:
+            self._by_descriptor[descriptor] = connection
+            self._poller.register(descriptor, mask)
+
+    def unwatch(self, connection: Connection) -> None:
+        """Wait for it no more."""
+        if self._by_descriptor.pop(connection.descriptor, None) is not None:
+            self._poller.unregister(connection.descriptor)
+
+    # -- calling off
+
+    def call_off(self, trial: Trial) -> None:
+        """End one request."""
+        for connection in (trial.first, trial.second):
+            if connection is not None:
+                self._release(trial, connection)
+        trial.task.run.drop(trial)
+        self.fill()
+
+    def abort(self, run: Run) -> None:
+        """End all requests of a run."""
+        for connection in list(self.connections):
+            trial = connection.trial
+            if trial is not None and trial.task.run is run:
+                trial.done = True
+                self._release(trial, connection)
+        self._local = deque(trial for trial in self._local if trial.task.run is not run)
+        self._timers = [timer for timer in self._timers if timer[2].task.run is not run]
+        heapify(self._timers)
+        self._failures = [(one, why) for one, why in self._failures if one in self.connections]
+        run.gone()
+        self.fill()
+
+
+def _broken_file(error: WriteError) -> Any:
+    return Broken(str(error), final=True, cause=error.error)

@@ -1,0 +1,154 @@
+"""The consumer's side of a run: jobs are pulled as far ahead as is useful, results come in order or as they come."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from queue import Empty, SimpleQueue
+from typing import Final, Generic, TypeVar
+
+from holdall_store.errors import StorageError
+from holdall_store.transfer._engine import Engine
+from holdall_store.transfer._exchange import Job
+from holdall_store.transfer._run import Task
+
+__all__ = ["Stream"]
+
+AHEAD: Final = 4
+"""Jobs begun or waiting, for each request that may be under way: a slow one at the head of the order stops no other."""
+
+AHEAD_MIN: Final = 256
+
+_Result = TypeVar("_Result")
+
+
+class Stream(Generic[_Result]):
+    """Results of jobs.
+
+    Iterating waits. `poll` never waits: with it and `notify`, which is called in a thread of the executor whenever
+    there may be something new, an event loop can consume the same results. Both are for one consumer at a time, in
+    whose thread the jobs are pulled. `close` stops everything.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        jobs: Iterable[Job[_Result]],
+        *,
+        ordered: bool,
+        bytes_max: int,
+        weigh: Callable[[_Result], int] | None = None,
+        notify: Callable[[], None] | None = None,
+    ) -> None:
+        self._engine = engine
+        self._jobs = iter(jobs)
+        self._ordered = ordered
+        self._notify = notify
+        self._arrived: SimpleQueue[list[Task]] = SimpleQueue()
+        self._early: dict[int, Task] = {}
+        self._ready: deque[Task] = deque()
+        self._pulled = 0
+        self._given = 0
+        self._exhausted = False
+        self._closed = False
+        self._run = engine.begin(self._deliver, ordered=ordered, bytes_max=bytes_max, weigh=weigh)
+
+    def _deliver(self, batch: list[Task]) -> None:
+        self._arrived.put(batch)
+        if self._notify is not None:
+            self._notify()
+
+    def __iter__(self) -> Iterator[_Result]:
+        """Yield every result; closing the iterator stops everything."""
+        try:
+            while True:
+                self._pull()
+                if self._ready:
+                    # No reference stays here: the result may be large, and the caller done with it.
+                    yield self._give()
+                elif self.is_done:
+                    return
+                else:
+                    self._sort(self._arrived.get())
+        finally:
+            self.close()
+
+    def poll(self) -> list[_Result]:
+        """Return the results that are there, which may be none; raise the first failure."""
+        self._pull()
+        while True:
+            try:
+                self._sort(self._arrived.get_nowait())
+            except Empty:
+                break
+        results = []
+        while self._ready:
+            results.append(self._give())
+        self._pull()
+        return results
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every job's result was given."""
+        return self._exhausted and self._given == self._pulled
+
+    def _pull(self) -> None:
+        """Queue more jobs, once there is room for a good many."""
+        self._check()
+        window = max(AHEAD_MIN, AHEAD * self._engine.limit)
+        if self._exhausted or self._pulled - self._given > window - window // 4:
+            return
+        tasks = []
+        run = self._run
+        for job in self._jobs:
+            tasks.append(Task(job, self._pulled, run))
+            self._pulled += 1
+            if self._pulled - self._given >= window:
+                break
+        else:
+            self._exhausted = True
+        if tasks:
+            run.add(tasks)
+
+    def _check(self) -> None:
+        if os.getpid() != self._engine.process:
+            raise StorageError("This iterator belongs to the process that this one was forked from: begin a new one.")
+        error = self._run.error
+        if error is not None:
+            self.close()
+            try:
+                raise error
+            finally:
+                del error  # or its traceback would hold it, and with it all that callers hold
+
+    def _sort(self, batch: list[Task]) -> None:
+        """Put what arrived where it belongs."""
+        if not self._ordered:
+            self._ready.extend(batch)
+            return
+        early = self._early
+        for task in batch:
+            early[task.place] = task
+        place = self._given + len(self._ready)
+        while (found := early.pop(place, None)) is not None:
+            self._ready.append(found)
+            place += 1
+
+    def _give(self) -> _Result:
+        self._check()
+        task = self._ready.popleft()
+        value: _Result = task.value
+        self._given += 1
+        self._run.consume(task)
+        return value
+
+    def close(self) -> None:
+        """Stop what is under way and close the jobs. Closing twice is allowed."""
+        if self._closed:
+            return
+        self._closed = True
+        if os.getpid() == self._engine.process:
+            self._engine.end(self._run)
+        self._early.clear()
+        self._ready.clear()
