@@ -169,6 +169,8 @@ def _listing(objects: dict[str, bytes], query: dict[str, str]) -> Reply:
     prefix, count = query.get("prefix", ""), min(int(query.get("max-keys", "1000")), 1000)
     after = query.get("continuation-token") or query.get("start-after", "")
     keys = sorted(key for key in objects if key.startswith(prefix) and key > after)
+    if query.get("delimiter"):
+        return _folder_listing(objects, prefix, keys)
     page = keys[:count]
     contents = "".join(
         f"<Contents><Key>{escape(key)}</Key><LastModified>2026-11-23T08:00:00.000Z</LastModified>"
@@ -181,6 +183,20 @@ def _listing(objects: dict[str, bytes], query: dict[str, str]) -> Reply:
         f"<MaxKeys>{count}</MaxKeys><IsTruncated>{str(len(keys) > count).lower()}</IsTruncated>{more}{contents}"
         "</ListBucketResult>"
     )
+    return Reply(200, body.encode(), {"Content-Type": "application/xml"})
+
+
+def _folder_listing(objects: dict[str, bytes], prefix: str, keys: list[str]) -> Reply:
+    """Return all of one level, in one page."""
+    folders = sorted({prefix + key[len(prefix) :].partition("/")[0] + "/" for key in keys if "/" in key[len(prefix) :]})
+    contents = "".join(
+        f"<Contents><Key>{escape(key)}</Key><LastModified>2026-11-23T08:00:00.000Z</LastModified>"
+        f"<ETag>&quot;1&quot;</ETag><Size>{len(objects[key])}</Size><StorageClass>STANDARD</StorageClass></Contents>"
+        for key in keys
+        if "/" not in key[len(prefix) :]
+    )
+    common = "".join(f"<CommonPrefixes><Prefix>{escape(folder)}</Prefix></CommonPrefixes>" for folder in folders)
+    body = f"<ListBucketResult><Name>bucket</Name><IsTruncated>false</IsTruncated>{contents}{common}</ListBucketResult>"
     return Reply(200, body.encode(), {"Content-Type": "application/xml"})
 
 
@@ -221,6 +237,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(reply.body)
         self.wfile.flush()
         self.close_connection = self.close_connection or reply.torn > 0
+
+    def handle_expect_100(self) -> bool:
+        self.send_response_only(100)
+        self.end_headers()
+        self.wfile.flush()  # the client waits for it before it sends the body
+        return True
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("do_"):

@@ -18,33 +18,40 @@ if TYPE_CHECKING:
 __all__ = ["open_storage", "without_secrets"]
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://")
+_CHAIN = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*::.*://")
 
 
-def open_storage(url: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None) -> Storage:
+def open_storage(
+    url: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None, *, fs: Any = None
+) -> Storage:
     """Open the storage at `url`.
 
     That is a path, or ``file://…``, or ``memory://name``, which is one for each name in a process, or
-    ``s3://bucket/prefix``, ``gs://…``, ``az://…``; `storage_options` are for buckets and spelled as pandas, polars and
-    fsspec do (``key``, ``secret``, ``endpoint_url``, ``region``, ``profile``, ``anon``). Nothing is made, and nothing is
-    looked for: a folder that is not there is an empty storage.
+    ``s3://bucket/prefix``, ``gs://…``, ``az://…``, or a URL of any other filesystem that fsspec knows, such as
+    ``sftp://user@host/path``. `storage_options` are for what is remote: for buckets they are spelled as pandas, polars
+    and fsspec do (``key``, ``secret``, ``endpoint_url``, ``region``, ``profile``, ``anon``), for others as the
+    filesystem's class takes them. With `fs`, a filesystem of fsspec's, `url` is a path there. Nothing is made, and
+    nothing is looked for: a folder that is not there is an empty storage.
     """
     text = os.fspath(url)
+    if fs is not None and "\0" not in text:
+        from holdall_store.storage._fsspec_open import open_filesystem
+
+        return open_filesystem(fs, text, storage_options)
     match = _SCHEME.match(text)
     if not text or "\0" in text:
         raise InvalidNameError(
             f"{text!r:.80} is no place for a store. Give a path or a URL, such as .holdall or s3://bucket/prefix."
         )
     if match is None or not isinstance(url, str):
+        if isinstance(url, str) and _CHAIN.match(text):
+            raise InvalidNameError(f"{text!r:.200} is a chain of URLs: open it with fsspec, and give it as fs=…")
         _refuse_options(storage_options, text)
         return LocalStorage(os.path.expanduser(text))
     scheme = match[1].lower()
     opener = _SCHEMES.get(scheme)
     if opener is None:
-        understood = ", ".join(f"{known}://" for known in sorted(_SCHEMES))
-        raise InvalidNameError(
-            f"No storage is known for {scheme}:// URLs; understood are plain paths and {understood}."
-            f"{nearest(scheme, _SCHEMES)}"
-        )
+        return _open_other(scheme, text, storage_options)
     if opener is not _open_object:
         _refuse_options(storage_options, text)
         return opener(text)
@@ -55,18 +62,32 @@ def without_secrets(storage_options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that may leave the process."""
     if not storage_options:
         return {}
-    from holdall_store.storage._object_config import is_secret
+    from holdall_store.storage._secrets import is_secret_option
 
     return {
         name: without_secrets(value) if isinstance(value, dict) else value
         for name, value in storage_options.items()
-        if not is_secret(name)
+        if not is_secret_option(name)
     }
 
 
 def _refuse_options(storage_options: Mapping[str, Any] | None, text: str) -> None:
     if storage_options:
-        raise InvalidNameError(f"storage_options are for buckets, and mean nothing for {text!r:.200}.")
+        raise InvalidNameError(f"storage_options are for buckets and servers, and mean nothing for {text!r:.200}.")
+
+
+def _open_other(scheme: str, url: str, storage_options: Mapping[str, Any] | None) -> Storage:
+    # fsspec and what it brings: only for whom it concerns.
+    from holdall_store.storage._fsspec_open import known_schemes, open_url
+
+    known = known_schemes()
+    if scheme not in known:
+        understood = ", ".join(f"{own}://" for own in sorted(_SCHEMES))
+        raise InvalidNameError(
+            f"No storage is known for {scheme}:// URLs; understood are plain paths and {understood}, and what fsspec "
+            f"knows.{nearest(scheme, {**dict.fromkeys(_SCHEMES), **dict.fromkeys(sorted(known))})}"
+        )
+    return open_url(url, storage_options)
 
 
 def _open_object(url: str, storage_options: Mapping[str, Any] | None = None) -> Storage:
