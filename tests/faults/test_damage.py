@@ -91,12 +91,6 @@ def uncached(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOLDALL_CACHE_SIZE", "0")
 
 
-@pytest.fixture(autouse=True)
-def uncached(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every load read the bucket: what was loaded before it was damaged would come from the cache."""
-    monkeypatch.setenv("HOLDALL_CACHE_SIZE", "0")
-
-
 def reads(client: Client) -> Iterator[tuple[Any, Callable[[], Any]]]:
     """Yield each value that was saved, and what loads it."""
     for name, expected in VALUES.items():
