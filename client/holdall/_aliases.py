@@ -69,8 +69,9 @@ class Aliases:
     def history(self, namespace: str, flow: str, alias: str) -> list[AliasRecord]:
         """Return every record of an alias, oldest first."""
         flow, alias = check_name(flow, "flow"), check_name(alias, "alias")
-        log = Log(self._client.repository.storage, alias_prefix(namespace, flow, alias), AliasRecord)
-        return [_checked(record, namespace, flow, alias) for record in log.read_all()]
+        log = self._client.repository.log(alias_prefix(namespace, flow, alias), AliasRecord)
+        slots = log.slots() if self._client.repository.offline is None else log.kept_slots()
+        return [_checked(log.read(number), namespace, flow, alias) for number in slots]
 
     def names(self, namespace: str, flow: str) -> list[str]:
         """Return the names of the aliases of a flow."""

@@ -231,6 +231,11 @@ def _namespace(client: Client, settings: Settings, options: argparse.Namespace) 
 
 def _store(client: Client, settings: Settings, options: argparse.Namespace) -> Iterator[Check]:
     repository = client.repository
+    if repository.offline is not None:
+        yield Check("store", "ok", f"{place_text(client.url)} ({_store_origin(settings, options, exists=True)})")
+        flows = len(client.in_namespace(None).flows)
+        yield Check("content", "ok", f"offline: not asked; the cache holds runs of {count_text(flows, 'flow')}")
+        return
     exists = repository.exists()
     yield Check("store", "ok", f"{place_text(client.url)} ({_store_origin(settings, options, exists)})")
     if exists:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from holdall._aliases import Aliases
 from holdall._defaults import default_store, resolve_namespace, store_source
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 __all__ = ["Client", "check_references", "missing_artifact"]
 
 _UNSET: Any = object()
+
+LOADS_AT_ONCE: Final = 8
+"""Artifacts loaded together from a bucket: each is several requests at once already."""
 
 
 class Client:
@@ -229,7 +232,7 @@ class Client:
 
     def load_many(self, references: Iterable[str | Artifact], *, trust: bool | None = None) -> list[Any]:
         """Return the objects that several references or artifacts mean, in their order, several at a time."""
-        from holdall_store.transfer import run_all
+        from holdall_store.transfer import THREADS, run_all
 
         artifacts = [self.artifact(item) if isinstance(item, str) else item for item in check_references(references)]
         results: list[Any] = [None] * len(artifacts)
@@ -237,7 +240,8 @@ class Client:
         def load(number: int) -> None:
             results[number] = artifacts[number].load(trust=trust)
 
-        run_all(range(len(artifacts)), load)
+        far = min(self.repository.storage.traits.concurrency, LOADS_AT_ONCE)
+        run_all(range(len(artifacts)), load, threads=max(THREADS, far))
         return results
 
     @property

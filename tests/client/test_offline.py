@@ -14,6 +14,7 @@ from tests.engine._remote import Remote
 
 import holdall
 from holdall import Client, OfflineError
+from holdall._cli import main
 from holdall_store.storage import Storage
 
 if TYPE_CHECKING:
@@ -326,6 +327,72 @@ def test_offline_files(far: Far, tmp_path: Path) -> None:
     assert far.requests(lambda: far.client().load(reference)) == []
     with pytest.raises(OfflineError, match="file@"):
         far.client(offline=True).load(f"files/file@{active.id}")
+
+
+def test_points_of_metrics_that_were_read(far: Far) -> None:
+    """All points of a metric are there once they were asked for; where earlier records are missing, that is said."""
+    with holdall.run("long", client=far.client()) as active:
+        for step in range(3):
+            active.log(loss=1.0 / (step + 1), step=step)
+            active.flush()
+    name = f"long/{active.id}"
+    assert far.client().run(name).metrics["loss"] == 1 / 3
+    with pytest.raises(OfflineError, match="online"):
+        far.client(offline=True).run(name).metric("loss")
+
+    def points() -> list[float]:
+        return [point.value for point in far.client().run(name).metric("loss")]
+
+    assert points() == [1.0, 1 / 2, 1 / 3]
+    assert far.requests(points) == []
+    assert [point.step for point in far.client(offline=True).run(name).metric("loss")] == [0, 1, 2]
+
+
+def test_history_of_an_alias(far: Far, run: str) -> None:
+    """The records of an alias are read once; offline there are those that were read."""
+    assert [record.run for record in far.client().aliases.history("team:a", "churn", "champion")] == [run]
+    assert far.requests(lambda: far.client().aliases.history("team:a", "churn", "champion")) == ["LIST"]
+    assert [r.run for r in far.client(offline=True).aliases.history("team:a", "churn", "champion")] == [run]
+
+
+def test_several_loads_at_once(far: Far, run: str) -> None:
+    """What is loaded together offline is what was loaded together before."""
+    names = [f"churn/{name}@{run}" for name in ("array", "small", "array")]
+    far.client().load_many(names)
+
+    first, second, third = far.client(offline=True).load_many(names)
+
+    assert np.array_equal(first, ARRAY)
+    assert second == {"depth": 3}
+    assert np.array_equal(third, ARRAY)
+
+
+def test_offline_a_folder_that_others_can_write_is_refused(far: Far, run: str, isolated: Path) -> None:
+    """Offline, nothing is believed that others can have put there; it is said how to mend that."""
+    far.client().load("churn/small")
+    (isolated / "cache" / "remote").chmod(0o777)
+
+    with pytest.raises(OfflineError, match="chmod 700"):
+        far.client(offline=True).load("churn/small")
+
+
+def test_offline_the_doctor_asks_nothing(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The diagnosis says what the cache holds of a store, and whether the cache is used."""
+    storage = bucket.empty()
+    client = Client(storage.url, namespace="team:a", storage_options=bucket.options)
+    holdall.save(1, "churn/a", client=client)
+    assert client.load("churn/a") == 1
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", bucket.options["endpoint_url"])
+    monkeypatch.setenv("HOLDALL_STORE", storage.url)
+    monkeypatch.setenv("HOLDALL_OFFLINE", "1")
+    before = len(bucket.server.log)
+
+    assert main(["doctor"]) == 0
+
+    assert "offline: not asked; the cache holds runs of 1 flow" in capsys.readouterr().out
+    assert len(bucket.server.log) == before
 
 
 def test_home_moves_the_cache(far: Far, run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,7 +132,10 @@ class Catalog:
     def whole_run(self, namespace: str, flow: str, run_id: str) -> RunView:
         """Return what is known of a run with all points of its metrics: every record is read."""
         log = self._log(namespace, flow, run_id)
-        return merge_records(log.read_all(), log.prefix)
+        kept = log.kept_slots()
+        last = log.kept(kept[-1]) if kept else None
+        slots = range(kept[-1] + 1) if last is not None and last.event in TERMINAL else log.slots()
+        return merge_records(list(self._records(log, slots)), log.prefix)
 
     def _read(self, namespace: str, flow: str, run_id: str, slots: list[int]) -> RunView:
         try:
@@ -197,17 +200,20 @@ class Catalog:
         return run_ordered(slots, lambda number: iter([(log.read(number), 0)]), bytes_max=1, threads=threads)
 
     def _kept(self, log: CachedLog[RunRecord]) -> RunView | None:
-        """Return a run that has ended, if all that it takes is in the cache."""
+        """Return a run that has ended, if all that it takes is in the cache, and makes sense."""
         slots = log.kept_slots()
         last = log.kept(slots[-1]) if slots else None
         if last is None or last.event not in TERMINAL:
             return None
-        if last.complete and last.event == "end":
-            return merge_records([last], log.prefix, first=last.slot)
-        records = [log.kept(number) for number in range(last.slot)]
-        if any(record is None for record in records):
+        alone = last.complete and last.event == "end"
+        earlier = [log.kept(number) for number in range(0 if alone else last.slot)]
+        records = [*(record for record in earlier if record is not None), last]
+        if len(records) <= len(earlier):
             return None
-        return merge_records([*(record for record in records if record is not None), last], log.prefix)
+        try:
+            return merge_records(records, log.prefix, first=last.slot if alone else 0)
+        except (IntegrityError, FormatError):
+            return None  # what is wrong with it is told by who reads it from the store
 
     def _log(self, namespace: str, flow: str, run_id: str) -> CachedLog[RunRecord]:
         run_segment(run_id)

@@ -18,6 +18,10 @@ class OfflineStorage(LocalStorage):
     """The records that were kept of a storage, under their keys. It can be read, and is never asked for packs in vain."""
 
     def __init__(self, inner: Storage, cache: Cache) -> None:
+        if cache.root.exists() and not cache.usable():
+            raise OfflineError(
+                f"Nothing is read from the cache {cache.root}, because others may write there: chmod 700 {cache.root}"
+            )
         super().__init__(cache.records.path)
         self._inner = inner
         self._cache = cache
