@@ -184,3 +184,23 @@ def test_options_without_secrets() -> None:
         assert without_secrets({name: "x"}) == {name: "x"}
     for name in ("key", "secret", "pkey", "passphrase", "api_key", "auth", "headers", "connection_string", "sas_token"):
         assert without_secrets({name: "x"}) == {}
+
+
+def test_traits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read from servers is kept in the cache under the name of the place, without secrets."""
+    for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"):
+        monkeypatch.delenv(name, raising=False)
+    url, options = "sftp://ana@host/store", {"password": "hush-hush"}
+    traits = open_storage(url, options).traits
+    assert traits.concurrency > 1
+    assert "hush-hush" not in traits.cache_key
+    assert traits == open_storage(url, {"password": "another"}).traits
+    others = [open_storage(url.replace(old, new)).traits for old, new in (("host", "h"), ("ana", "b"), ("store", "s"))]
+    assert len({other.cache_key for other in others} | {traits.cache_key}) == 4
+    bucket = s3fs.S3FileSystem(anon=True)
+    here = open_storage("bucket/store", fs=bucket).traits.cache_key
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    assert here
+    assert open_storage("bucket/store", fs=bucket).traits.cache_key != here
+    memory = open_storage("store", fs=MemoryFileSystem()).traits
+    assert (memory.concurrency, memory.cache_key, memory.private) == (0, "", True)

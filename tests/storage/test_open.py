@@ -67,6 +67,8 @@ def test_unknown_schemes() -> None:
         open_storage("ftpx://host/path")
     with pytest.raises(InvalidNameError, match="Did you mean 'memory'"):
         open_storage("memoy://x")
+    with pytest.raises(InvalidNameError, match="what fsspec knows.*Did you mean 'sftp'"):
+        open_storage("sft://host/path")
 
 
 def test_keys_and_prefixes() -> None:

@@ -76,7 +76,13 @@ class FsspecStorage(Storage):
 
     @property
     def traits(self) -> StorageTraits:
-        return StorageTraits(pack_bytes=PACK_BYTES, mappable=False, private=self._way.private)
+        place = self._connections.place
+        return StorageTraits(
+            pack_bytes=PACK_BYTES,
+            private=self._way.private,
+            concurrency=self._way.concurrency,
+            cache_key=f"{place}{self._root}" if place else "",
+        )
 
     def create(self, key: str, parts: Iterable[Buffer]) -> int:
         path = self._path(key)

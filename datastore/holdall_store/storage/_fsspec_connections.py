@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
+import json
 import os
 import pickle
 import threading
@@ -13,15 +15,13 @@ from typing import Any, Final
 
 import fsspec.asyn
 
+from holdall_store.config import read_cloud_environment
 from holdall_store.errors import InvalidNameError, MissingDependencyError, UnsupportedTypeError
 from holdall_store.storage._fsspec_errors import read_failure
-from holdall_store.storage._fsspec_ways import Way, way_of
+from holdall_store.storage._fsspec_ways import CONNECTIONS_MAX, Way, way_of
 from holdall_store.storage._secrets import UNFIT, is_secret_option, plain_copy, secret_strings
 
 __all__ = ["Connections"]
-
-CONNECTIONS_MAX: Final = 8
-"""For one storage, where each serves one thread: OpenSSH begins to refuse at ten that are being opened at once."""
 
 _NOT_OURS: Final = frozenset({"asynchronous", "loop", "skip_instance_cache", "use_listings_cache"})
 """Options of a given object that another made from them must not have: it is used from threads, and caches nothing."""
@@ -56,6 +56,16 @@ class Connections:
     def options(self) -> dict[str, Any]:
         """What an object is made from, by name; what has no name is left out."""
         return {**self._named_arguments()[0], **self._options}
+
+    @functools.cached_property
+    def place(self) -> str:
+        """What tells this filesystem from all others, without secrets; empty where that is not known."""
+        plain = plain_copy(self.options)
+        if not self.way.remade or plain is UNFIT:
+            return ""
+        # Where no option says where the servers are, the environment may.
+        name = f"{self.kind.__module__}.{self.kind.__qualname__}"
+        return json.dumps([name, plain, read_cloud_environment().endpoint_url], sort_keys=True, default=str)
 
     @property
     def secrets(self) -> list[str]:

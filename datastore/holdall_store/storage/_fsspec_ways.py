@@ -13,13 +13,19 @@ from holdall_store.storage._durable import TEMPORARY_PREFIX
 from holdall_store.storage._fsspec_errors import is_missing, read_failure
 from holdall_store.storage._keys import is_segment
 
-__all__ = ["PROBE_NAME", "REQUEST_TIMEOUT", "Way", "way_of"]
+__all__ = ["CONNECTIONS_MAX", "PROBE_NAME", "REQUEST_TIMEOUT", "Way", "way_of"]
 
 PROBE_NAME: Final = ".holdall-probe"
 """Its name begins with a dot, so it is nobody's object. It stays, so that the next process needs one try only."""
 
 REQUEST_TIMEOUT: Final = 90.0
 """Seconds in which a server has to say something, where the library would wait forever."""
+
+CONNECTIONS_MAX: Final = 8
+"""For one storage, where each serves one thread: OpenSSH begins to refuse at ten that are being opened at once."""
+
+OBJECT_REQUESTS: Final = 32
+"""As many at once as pay on object stores, where each takes a while to be answered."""
 
 Entry = tuple[str, int | None]
 
@@ -31,7 +37,7 @@ class Way:
     made from, so that others like it may stand in for it. ``settings`` are added to these arguments. ``probed``: it has
     to be seen that a file is not overwritten. ``whole``: what is read is never too short. ``private``: nobody else can
     write there. ``markers`` in a path mean something else than the character itself. ``bucketed``: the first segment
-    of a path is a bucket.
+    of a path is a bucket. ``concurrency`` is how many requests at once pay.
     """
 
     shared: ClassVar[bool] = False
@@ -40,6 +46,7 @@ class Way:
     whole: ClassVar[bool] = False
     private: ClassVar[bool] = False
     bucketed: ClassVar[bool] = False
+    concurrency: ClassVar[int] = 1
     settings: Mapping[str, Any] = {}
     markers: tuple[str, ...] = ()
     refusal: str = "it has no way to create a file only if there is none, or to give one its name"
@@ -133,6 +140,7 @@ class ObjectWay(Way):
     remade = True
     whole = True
     bucketed = True
+    concurrency = OBJECT_REQUESTS
     refusal = ""
 
     def __init__(self, *, sized: bool = False, markers: tuple[str, ...] = (), reading: Mapping[str, Any]) -> None:
@@ -170,6 +178,7 @@ class MemoryWay(Way):
     shared = True
     probed = False
     private = True
+    concurrency = 0
     refusal = ""
 
     def write(self, fs: Any, path: str, body: bytes, *, exclusive: bool) -> None:
@@ -209,6 +218,7 @@ class FtpWay(RenameWay):
     """FTP: a rename replaces on most servers, as the probe will find."""
 
     remade = True
+    concurrency = CONNECTIONS_MAX
 
     def __init__(self) -> None:
         self.settings = {"use_listings_cache": False}
@@ -237,6 +247,7 @@ class SftpWay(RenameWay):
 
     remade = True
     whole = True
+    concurrency = CONNECTIONS_MAX
 
     def prepared(self, fs: Any) -> Any:
         fs.ftp.get_channel().settimeout(REQUEST_TIMEOUT)
