@@ -21,11 +21,14 @@ from holdall_store.storage._parts import as_bytes, check_range
 
 __all__ = ["ObjectStorage"]
 
-PACK_BYTES: Final = 64 << 20
-"""One request each: large enough to be cheap, small enough to be held in memory and sent again."""
+PACK_BYTES: Final = 32 << 20
+"""One request each: large enough to be cheap, small enough that several are held in memory and sent at once."""
 
 LIST_PAGE: Final = 1000
 """As many keys as S3 gives in one answer."""
+
+CONCURRENCY: Final = 32
+"""Requests at once: at 90 MB/s each, as S3 gives them, they fill a link of 20 Gbit/s."""
 
 DELETE_BATCH: Final = 1000
 """As many keys as S3 deletes in one request."""
@@ -87,13 +90,17 @@ class ObjectStorage(Storage):
 
     @property
     def traits(self) -> StorageTraits:
-        return StorageTraits(pack_bytes=PACK_BYTES, mappable=False, private=False)
+        return StorageTraits(pack_bytes=PACK_BYTES, concurrency=CONCURRENCY, cache_key=self._config.place)
 
     def create(self, key: str, parts: Iterable[Buffer]) -> int:
         check_key(key)
-        body = bytearray()
-        for part in parts:
-            body += as_bytes(part)
+        body: bytearray | memoryview
+        if isinstance(parts, tuple) and len(parts) == 1:
+            body = as_bytes(parts[0])  # nobody reuses it before this returns
+        else:
+            body = bytearray()
+            for part in parts:
+                body += as_bytes(part)
         if not self._probed:
             self.check_create_if_absent()
         self._put(key, body)
@@ -215,7 +222,7 @@ class ObjectStorage(Storage):
             time.sleep(pause)
             delay = min(delay * 2, DELAY_MAX)
 
-    def _put(self, key: str, body: bytearray) -> None:
+    def _put(self, key: str, body: bytearray | memoryview) -> None:
         path = self._path(key)
         mode = "overwrite" if self._config.single_writer else "create"
         if self._config.single_writer and self._is_there(key):
