@@ -1,10 +1,8 @@
-"""One connection: it is opened, sends a request, receives the answer, and again."""
+"""One connection: it sends a request, receives the answer, and again."""
 
 from __future__ import annotations
 
-import errno
-import socket
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from holdall_store.transfer._body import (
     Body,
@@ -18,15 +16,24 @@ from holdall_store.transfer._body import (
 )
 from holdall_store.transfer._endpoint import Host
 from holdall_store.transfer._exchange import FileTarget, Response
-from holdall_store.transfer._http1 import CHUNKED, ChunkedReader, Head, HeadReader, ProtocolError, body_length
+from holdall_store.transfer._http1 import (
+    CHUNKED,
+    HEAD_END,
+    ChunkedReader,
+    Head,
+    HeadReader,
+    ProtocolError,
+    body_length,
+    parse_head,
+)
+from holdall_store.transfer._opening import BODY, CLOSED, HEAD, IDLE, PAUSED, Broken, Opening, broken_by, said_of
 from holdall_store.transfer._poll import READ, WRITE
 from holdall_store.transfer._run import Trial
 
 if TYPE_CHECKING:
     from holdall_store.transfer._loop import Loop
-    from holdall_store.transfer._site import Address
 
-__all__ = ["Broken", "Connection"]
+__all__ = ["Connection"]
 
 PIECES_MAX: Final = 64
 """Buffers in one call; systems take 1024 at most."""
@@ -37,167 +44,44 @@ SEND_BYTES: Final = 1 << 20
 ERROR_BODY_READ_MAX: Final = 1 << 20
 """A longer error is not read to its end to save a connection."""
 
-_RESOLVING, _CONNECTING, _TUNNEL, _HANDSHAKE, _HEAD, _BODY, _PAUSED, _IDLE, _CLOSED = range(9)
-
-Buffers = list[memoryview]
+_NOTHING: Final = memoryview(b"")
 
 
-class Broken(Exception):
-    """A connection is of no more use.
-
-    ``unreachable`` says that it never was; ``length`` that the body had another length than it must have; ``final``
-    that another try will be no better, because of ``cause`` where it is the file that fails.
-    """
-
-    def __init__(
-        self,
-        said: str,
-        *,
-        unreachable: bool = False,
-        length: bool = False,
-        final: bool = False,
-        cause: OSError | None = None,
-    ) -> None:
-        super().__init__(said)
-        self.cause = cause
-        self.said = said
-        self.unreachable = unreachable
-        self.length = length
-        self.final = final
-
-
-class Connection:
+class Connection(Opening):
     """A connection of one loop, used by no other thread.
 
     It tells its loop by ``ready``, ``answered`` and ``broken`` what became of it.
     """
 
+    _loop: Loop
+
     def __init__(self, loop: Loop, host: Host) -> None:
-        self.host = host
+        super().__init__(loop, host)
         self.trial: Trial | None = None
         self.shadow = False
         """Whether it serves a hedge, and so must not write to the request's target."""
         self.stamp = 0.0
         """When it last made progress."""
         self.begun = 0.0
+        self.heard = 0.0
+        """When the answer began to come; 0 before."""
         self.uses = 0
-        self.heard = False
-        """Whether any of the answer has come."""
-        self.descriptor = -1
-        self.address: Address | None = None
-        self._loop = loop
-        self._socket: Any = None
-        self._state = _RESOLVING
-        self._mask = 0
-        self._out: Buffers = []
-        self._reader = HeadReader()
+        self._out: list[memoryview] = []
         self._head: Head | None = None
         self._body: Body | None = None
         self._left = 0
         self._chunks: ChunkedReader | None = None
         self._rest = b""
-        self._again: tuple[type[BaseException], ...] = (BlockingIOError,)
-        self._tls = False
-
-    @property
-    def is_open(self) -> bool:
-        """Whether requests can be sent."""
-        return self._state >= _HEAD and self._state != _CLOSED
 
     @property
     def is_paused(self) -> bool:
         """Whether it waits for room in memory."""
-        return self._state == _PAUSED
+        return self.state == PAUSED
 
     @property
     def is_sending(self) -> bool:
         """Whether some of the request is still to be sent."""
         return bool(self._out)
-
-    # -- opening
-
-    def connect(self, address: Address | None) -> None:
-        """Open it to an address of its host."""
-        if self._state != _RESOLVING:
-            return
-        if address is None:
-            self._fail(Broken("its name is unknown", unreachable=True))
-            return
-        self.address = address
-        try:
-            self._socket = socket.socket(address[0], socket.SOCK_STREAM)
-            self._socket.setblocking(False)
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            code = self._socket.connect_ex(address[1])
-        except OSError as error:
-            self._fail(Broken(_said(error), unreachable=True))
-            return
-        if code not in (0, errno.EINPROGRESS, errno.EWOULDBLOCK):
-            self._fail(Broken(errno.errorcode.get(code, "no connection"), unreachable=True))
-            return
-        self.descriptor = self._socket.fileno()
-        self._state = _CONNECTING
-        self._mask = READ | WRITE
-        self._loop.watch(self, self._mask)
-
-    def _open(self) -> None:
-        """Take the next step of opening."""
-        if self._state == _CONNECTING:
-            code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if code:
-                raise Broken(_said(OSError(code, errno.errorcode.get(code, ""))), unreachable=True)
-            self._state = _HANDSHAKE
-            if self.host.tunnel:
-                self._state = _TUNNEL
-                self._socket.send(self.host.tunnel)
-                self._watch(READ)
-                return
-            self._begin_tls()
-        elif self._state == _TUNNEL:
-            count = self._socket.recv_into(self._loop.buffer)
-            head, begin = self._reader.feed(self._loop.buffer, count) if count else (None, 0)
-            if head is None:
-                if not count:
-                    raise Broken("the proxy closed the connection", unreachable=True)
-                return
-            if not 200 <= head.status < 300 or begin != count:
-                raise Broken(f"the proxy answers {head.status}", unreachable=True)
-            self._state = _HANDSHAKE
-            self._begin_tls()
-        if self._tls and not self._shake_hands():
-            return
-        self._state = _IDLE
-        self._watch(READ)
-        self._loop.ready(self)
-
-    def _begin_tls(self) -> None:
-        name = self.host.tls_name
-        if not name:
-            return
-        import ssl
-
-        context = self._loop.site.tls()
-        self._again = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
-        self._socket = context.wrap_socket(self._socket, server_hostname=name, do_handshake_on_connect=False)
-        self._tls = True
-
-    def _shake_hands(self) -> bool:
-        import ssl
-
-        try:
-            self._socket.do_handshake()
-        except ssl.SSLWantReadError:
-            self._watch(READ)
-            return False
-        except ssl.SSLWantWriteError:
-            self._watch(WRITE)
-            return False
-        except ssl.SSLCertVerificationError as error:
-            raise Broken(
-                f"its certificate is not trusted ({error.verify_message}); AWS_CA_BUNDLE names a file of those that are",
-                final=True,
-            ) from None
-        return True
 
     # -- sending
 
@@ -207,8 +91,8 @@ class Connection:
         self.shadow = shadow
         self.begun = self.stamp = self._loop.now
         self.uses += 1
-        self.heard = False
-        self._state = _HEAD
+        self.heard = 0.0
+        self.state = HEAD
         body = trial.request.body
         try:
             if not body:
@@ -223,7 +107,7 @@ class Connection:
         except self._again:
             self._out = self._out or [memoryview(head)]
         except (Broken, ProtocolError, OSError) as error:
-            self._loop.later(self, _broken(error))
+            self._loop.later(self, broken_by(error))
             return
         if self._out:
             self._watch(READ | WRITE)
@@ -255,9 +139,10 @@ class Connection:
 
     def on_event(self, mask: int) -> None:
         """Do what the socket is ready for."""
+        opening = self.state < HEAD
         try:
-            if self._state < _HEAD:
-                self._open()
+            if opening:
+                self.open()
                 return
             if mask & WRITE and self._out:
                 self._send()
@@ -265,25 +150,29 @@ class Connection:
                 self._receive()
         except self._again:
             return
-        except (Broken, ProtocolError, OSError) as error:
-            self._fail(_broken(error))
+        except Broken as broken:
+            self._fail(broken)
+        except ProtocolError as error:
+            self._fail(broken_by(error))
+        except OSError as error:
+            self._fail(Broken(said_of(error), unreachable=True) if opening else broken_by(error))
 
     def _receive(self) -> None:
-        if self._state == _HEAD:
+        if self.state == HEAD:
             self._receive_head()
             if not self._tls:
                 return
         # What TLS has decrypted already, no poll would tell of.
-        while self._state == _BODY or (self._tls and self._state == _HEAD):
-            if self._state == _HEAD:
+        while self.state == BODY or (self._tls and self.state == HEAD):
+            if self.state == HEAD:
                 self._receive_head()
             else:
                 self._receive_body()
             if not self._tls:
                 return
-        if self._state == _IDLE:
+        if self.state == IDLE:
             self._receive_nothing()
-        elif self._state == _PAUSED:  # nothing is watched for, so it is an end
+        elif self.state == PAUSED:  # nothing is watched for, so it is an end
             raise Broken("the connection broke")
 
     def _receive_nothing(self) -> None:
@@ -292,22 +181,37 @@ class Connection:
 
     def _receive_head(self) -> None:
         loop = self._loop
-        count = self._socket.recv_into(loop.buffer)
+        buffer = loop.buffer
+        count: int = self._socket.recv_into(buffer)
         if not count:
             raise Broken("the connection broke")
-        self.stamp = loop.now
-        self.heard = True
+        self.stamp = self.heard = loop.now
         loop.bytes_in += count
-        head, begin = self._reader.feed(loop.buffer, count)
-        if head is None:
+        head: Head | None = None
+        if self._reader is None:
+            stop = buffer.find(HEAD_END, 0, count)
+            if stop > 0:
+                head, begin = parse_head(buffer[:stop]), stop + 4
+        if head is None or head.status < 200:
+            self._reader = self._reader or HeadReader()
+            head, begin = self._reader.feed(buffer, count)
+            if head is None:
+                return
+            self._reader = None
+        trial = self.trial
+        assert trial is not None
+        request = trial.request
+        length = body_length(request.method, head)
+        if count - begin == length:
+            # All of a small answer came in one piece.
+            if request.target is None and request.bytes_expected is None and length <= request.bytes_max:
+                self._finish(head, memoryview(bytes(loop.view[begin:count])) if length else _NOTHING)
+                return
+        elif not self._may_begin(head, length, begin, count):
             return
-        assert self.trial is not None
-        length = body_length(self.trial.request.method, head)
-        self._head = head
-        if 0 <= length <= count - begin or self._may_begin(head, length, loop.buffer, begin, count):
-            self._begin_body(head, length, loop.view[begin:count])
+        self._begin_body(head, length, loop.view[begin:count])
 
-    def _may_begin(self, head: Head, length: int, buffer: bytearray, begin: int, end: int) -> bool:
+    def _may_begin(self, head: Head, length: int, begin: int, end: int) -> bool:
         """Tell whether there is room for the body; if not, wait for it."""
         trial = self.trial
         assert trial is not None
@@ -316,15 +220,16 @@ class Connection:
             return True
         if length > request.bytes_max or trial.task.run.grow(trial, length, lambda: self._loop.call(self.resume)):
             return True
-        self._state = _PAUSED
-        self._rest = bytes(buffer[begin:end])
+        self.state = PAUSED
+        self._head = head
+        self._rest = bytes(self._loop.view[begin:end])
         trial.paused = self._loop.now
         self._watch(0)
         return False
 
     def resume(self) -> None:
         """Go on: there is room now."""
-        if self._state != _PAUSED or self._head is None or self.trial is None:
+        if self.state != PAUSED or self._head is None or self.trial is None:
             return
         trial, rest = self.trial, self._rest
         self._rest = b""
@@ -333,32 +238,29 @@ class Connection:
         self._watch(READ)
         try:
             self._begin_body(self._head, body_length(trial.request.method, self._head), memoryview(rest))
-            if self._tls and self._state == _BODY:
+            if self._tls and self.state == BODY:
                 self._receive()
         except self._again:
             return
         except (Broken, ProtocolError, OSError) as error:
-            self._fail(_broken(error))
+            self._fail(broken_by(error))
 
     def _begin_body(self, head: Head, length: int, piece: memoryview) -> None:
         if length == 0 and not piece:
-            self._finish(head, memoryview(b""))
+            self._finish(head, _NOTHING)
             return
         if 0 <= length < len(piece):
             raise Broken("the answer is longer than its head says", length=True)
-        self._state = _BODY
+        self.state = BODY
+        self._head = head
         self._chunks = ChunkedReader() if length == CHUNKED else None
         self._left = length
         try:
             self._body = self._choose(head, length)
-            if self._chunks is None and length == len(piece):
-                # All of a small answer came in one piece.
-                self._body.put(piece)
-                self._finish(head, self._body.finish())
-            elif piece:
+            if piece:
                 self._take(piece, received=False)
         except (LengthError, TooLargeError, ProtocolError, WriteError) as error:
-            raise _broken(error) from None
+            raise broken_by(error) from None
 
     def _choose(self, head: Head, length: int) -> Body:
         """Return what takes the body of this answer."""
@@ -404,7 +306,7 @@ class Connection:
         try:
             self._take(piece, received=self._left > 0)
         except (LengthError, TooLargeError, ProtocolError, WriteError) as error:
-            raise _broken(error) from None
+            raise broken_by(error) from None
 
     def _take(self, piece: memoryview, *, received: bool) -> None:
         """Take a piece of the body, and finish where it was the last."""
@@ -442,61 +344,22 @@ class Connection:
         try:
             self._finish(self._head, self._body.finish())
         except LengthError as error:
-            raise _broken(error) from None
+            raise broken_by(error) from None
 
     def _finish(self, head: Head, data: memoryview) -> None:
         trial = self.trial
         assert trial is not None
-        self._body = self._chunks = self._head = None
-        self._left = 0
-        self._state = _IDLE
+        if self._body is not None:
+            self._body = self._chunks = self._head = None
+            self._left = 0
+        self.state = IDLE
         reusable = head.keep_alive and not self._out
         self._loop.answered(self, trial, Response(head.status, head.headers, data), reusable=reusable)
 
-    # -- the end
-
-    def _watch(self, mask: int) -> None:
-        if mask != self._mask:
-            self._mask = mask
-            self._loop.watch(self, mask)
-
     def _fail(self, broken: Broken) -> None:
-        if self._state != _CLOSED:
+        if self.state != CLOSED:
             self._loop.broken(self, broken)
 
-    def close(self) -> None:
-        """Close it. It does nothing any more, and writes nowhere."""
-        if self._state == _CLOSED:
-            return
-        self._state = _CLOSED
+    def _forget(self) -> None:
         self._out.clear()
         self._body = self._head = self._chunks = None
-        if self._socket is not None:
-            self._loop.unwatch(self)
-            self._socket.close()
-
-    def abandon(self) -> None:
-        """Close the descriptor alone, in a child process: what it is connected to is the parent's."""
-        self._state = _CLOSED
-        if self._socket is not None:
-            self._socket.close()
-
-
-def _said(error: OSError) -> str:
-    if error.errno == errno.ECONNREFUSED:
-        return "nobody answers there"
-    return error.strerror or type(error).__name__
-
-
-def _broken(error: Exception) -> Broken:
-    if isinstance(error, Broken):
-        return error
-    if isinstance(error, LengthError):
-        return Broken(str(error), length=True)
-    if isinstance(error, TooLargeError):
-        return Broken(str(error), final=True)
-    if isinstance(error, WriteError):
-        return Broken(f"the file cannot be written ({error})", final=True, cause=error.error)
-    if isinstance(error, OSError):
-        return Broken(f"the connection broke ({_said(error)})")
-    return Broken(str(error))

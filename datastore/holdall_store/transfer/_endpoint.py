@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from holdall_store.config import NetworkEnvironment
@@ -23,8 +23,7 @@ _DNS_BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _PORTS: Final = {"http": 80, "https": 443}
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+class Host(NamedTuple):
     """What one connects to: connections to equal hosts are interchangeable.
 
     With ``tunnel``, which is what to ask the proxy for, the connection goes through a proxy at ``name`` and ``port``.

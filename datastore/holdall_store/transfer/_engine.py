@@ -143,8 +143,9 @@ class Engine:
 
     def statistics(self) -> dict[str, int]:
         """Return the sums over all loops."""
-        total: dict[str, int] = {"bytes_in": 0, "bytes_out": 0}
+        total: dict[str, int] = {"requests": 0, "bytes_in": 0, "bytes_out": 0}
         for loop in self._loops:
+            total["requests"] += loop.requests
             total["bytes_in"] += loop.bytes_in
             total["bytes_out"] += loop.bytes_out
             for name, count in list(loop.counts.items()):

@@ -26,17 +26,19 @@ SIZE_LINE_BYTES_MAX: Final = 1024
 CHUNKED: Final = -1
 UNTIL_CLOSE: Final = -2
 
-_END: Final = b"\r\n\r\n"
-_STATUS_LINE: Final = re.compile(r"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [^\r\n]*)?")
-_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_CONTROL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+HEAD_END: Final = b"\r\n\r\n"
+_STATUS_LINE: Final = re.compile(r"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [^\x00-\x08\x0a-\x1f\x7f]*)?")
+_LINE: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
 _DIGITS: Final = re.compile(r"[0-9]{1,18}")
 _HEX: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
 
-_NAMES: Final[dict[str, str]] = {}
-"""Names of headers as servers write them, and in lower case; a server uses the same few in all answers."""
+_KNOWN: Final[dict[str, tuple[str, str]]] = {}
+"""Lines that were checked, and what they say: most of those of an answer were in the one before."""
 
-_NAMES_MAX: Final = 500
+_KNOWN_MAX: Final = 1024
+_KNOWN_CHARS_MAX: Final = 128
+_VARYING: Final = frozenset({"etag", "last-modified", "content-range", "x-amz-request-id", "x-amz-id-2"})
+"""Not worth knowing: no two answers have the same."""
 
 
 class ProtocolError(Exception):
@@ -56,40 +58,45 @@ class Head:
 
 def parse_head(raw: bytes | bytearray) -> Head:
     """Return the head that `raw` is, which ends before the empty line."""
-    text = raw.decode("latin-1")
-    lines = text.split("\r\n")
-    ends = len(lines) - 1
-    if text.count("\r") != ends or text.count("\n") != ends or _CONTROL.search(text):
-        raise ProtocolError("the head of the answer has control characters")
+    lines = raw.decode("latin-1").split("\r\n")
     found = _STATUS_LINE.fullmatch(lines[0])
     if found is None:
         raise ProtocolError("the answer is not HTTP/1.1")
-    headers: dict[str, str] = {}
-    for index in range(1, ends + 1):
-        raw_name, colon, value = lines[index].partition(":")
-        name = _NAMES.get(raw_name) or _check_name(raw_name, colon)
-        value = value.strip(" \t")
-        if name in headers:
-            value = _join(name, headers[name], value)
-        headers[name] = value
+    del lines[0]
+    known = _KNOWN
+    pairs = [known.get(line) or _check(line) for line in lines]
+    headers = dict(pairs)
+    if len(headers) != len(pairs):
+        headers = _merge(pairs)
     length = headers.get("content-length")
-    if length is not None and not (length.isdecimal() and _DIGITS.fullmatch(length)):
+    if length is not None and not _DIGITS.fullmatch(length):
         raise ProtocolError("the answer's length is not a number")
     coding = headers.get("transfer-encoding")
     if coding is not None and (length is not None or coding.lower() != "chunked"):
         raise ProtocolError("the answer's length is given in two ways, or in an unknown one")
+    version, status = found.groups()
     connection = headers.get("connection", "").lower()
-    keep_alive = "close" not in connection if found[1] == "1" else "keep-alive" in connection
-    return Head(int(found[2]), headers, keep_alive, None if length is None else int(length), coding is not None)
+    keep_alive = "close" not in connection if version == "1" else "keep-alive" in connection
+    return Head(int(status), headers, keep_alive, None if length is None else int(length), coding is not None)
 
 
-def _check_name(name: str, colon: str) -> str:
-    if not colon or not _NAME.fullmatch(name):
-        raise ProtocolError("the answer has a line that is no header")
-    lower = name.lower()
-    if len(_NAMES) < _NAMES_MAX:
-        _NAMES[name] = lower
-    return lower
+def _check(line: str) -> tuple[str, str]:
+    found = _LINE.fullmatch(line)
+    if found is None:
+        raise ProtocolError("the head of the answer has a line that is no header")
+    pair = found[1].lower(), found[2].rstrip(" \t")
+    if len(line) <= _KNOWN_CHARS_MAX and pair[0] not in _VARYING:
+        if len(_KNOWN) >= _KNOWN_MAX:
+            _KNOWN.clear()
+        _KNOWN[line] = pair
+    return pair
+
+
+def _merge(pairs: list[tuple[str, str]]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for name, value in pairs:
+        headers[name] = _join(name, headers[name], value) if name in headers else value
+    return headers
 
 
 def _join(name: str, first: str, second: str) -> str:
@@ -125,7 +132,7 @@ class HeadReader:
             if self._pending:
                 head, begin = self._continue(data, begin, end)
             else:
-                stop = data.find(_END, begin, end)
+                stop = data.find(HEAD_END, begin, end)
                 if stop < 0:
                     self._keep(data[begin:end])
                     return None, end
@@ -143,7 +150,7 @@ class HeadReader:
     def _continue(self, data: bytearray, begin: int, end: int) -> tuple[Head | None, int]:
         before = len(self._pending)
         self._keep(data[begin : min(end, begin + HEAD_BYTES_MAX + 4)])
-        stop = self._pending.find(_END, max(before - 3, 0))
+        stop = self._pending.find(HEAD_END, max(before - 3, 0))
         if stop < 0:
             return None, end
         head = parse_head(self._pending[:stop])
@@ -154,7 +161,7 @@ class HeadReader:
         if not self._pending and not b"HTTP/1.".startswith(piece[:7]):
             raise ProtocolError("the answer is not HTTP/1.1")
         self._pending += piece
-        if len(self._pending) > HEAD_BYTES_MAX and self._pending.find(_END, 0, HEAD_BYTES_MAX) < 0:
+        if len(self._pending) > HEAD_BYTES_MAX and self._pending.find(HEAD_END, 0, HEAD_BYTES_MAX) < 0:
             raise ProtocolError(f"the head of the answer is longer than {HEAD_BYTES_MAX} bytes")
 
 

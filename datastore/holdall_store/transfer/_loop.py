@@ -5,20 +5,19 @@ from __future__ import annotations
 import errno
 import random
 import threading
-import time
 from collections import Counter, deque
 from collections.abc import Callable
-from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Any, Final
 
 from holdall_store.errors import HoldallError, StorageError
 from holdall_store.storage.buckets import Answer, read_reply
 from holdall_store.transfer._body import ERROR_BYTES_MAX, WriteError, write_at
-from holdall_store.transfer._connection import Broken, Connection
+from holdall_store.transfer._connection import Connection
 from holdall_store.transfer._endpoint import Host
 from holdall_store.transfer._exchange import FileTarget, Response
 from holdall_store.transfer._latency import Limiter
-from holdall_store.transfer._poll import READ, Wakeup, make_poller
+from holdall_store.transfer._machine import Machine
+from holdall_store.transfer._opening import Broken
 from holdall_store.transfer._retries import (
     CORRECTIONS_MAX,
     MISMATCHES_MAX,
@@ -33,158 +32,51 @@ from holdall_store.transfer._retries import (
 )
 from holdall_store.transfer._run import Run, Trial
 from holdall_store.transfer._site import Address, Site
-from holdall_store.transfer._watch import Watch
+from holdall_store.transfer._watch import LOOK_EVERY, Watch
 
 if TYPE_CHECKING:
     from holdall_store.transfer._engine import Engine
 
 __all__ = ["Loop"]
 
-BUFFER_BYTES: Final = 256 << 10
-"""What passes through on its way to a file, and holds whole small answers; larger ones go straight to their place."""
-
-BATCH: Final = 64
-"""Results handed over at once: waking the consumer for each would cost more than most requests."""
-
-BATCH_AGE: Final = 0.002
-"""Seconds for which a result may wait for others, while there is other work."""
-
 RATE_MIN: Final = 256 << 10
 """Bytes a second that a body is given time for, beyond the deadline, which counts for requests without one."""
 
 
-class Loop:
+class Loop(Machine):
     """Runs requests of all runs of its engine, until it is told to stop."""
 
     def __init__(self, engine: Engine, site: Site, policy: Policy, limiter: Limiter, index: int) -> None:
+        super().__init__(engine, index)
         self.site = site
         self.policy = policy
         self.limiter = limiter
-        self.buffer = bytearray(BUFFER_BYTES)
-        self.view = memoryview(self.buffer)
-        self.now = time.monotonic()
         self.active = 0
         self.hungry = True
         """Whether it would send more if it had more."""
+        self.requests = 0
         self.bytes_in = 0
         self.bytes_out = 0
         self.counts: Counter[str] = Counter()
-        self.connections: set[Connection] = set()
-        self._engine = engine
         self._idle: dict[Host, list[Connection]] = {}
-        self._by_descriptor: dict[int, Connection] = {}
         self._local: deque[Trial] = deque()
-        self._timers: list[tuple[float, int, Trial]] = []
-        self._number = 0
-        self._failures: list[tuple[Connection, Broken]] = []
-        self._inbox: deque[Callable[[], None]] = deque()
-        self._asleep = False
-        self._stopping = False
-        self._flushed = 0.0
         self._watch = Watch(self)
-        self._poller = make_poller()
-        self._wakeup = Wakeup()
-        self._poller.register(self._wakeup.descriptor, READ)
-        self.thread = threading.Thread(target=self._main, name=f"holdall-transfer-{index}", daemon=True)
-
-    # -- from other threads
-
-    def call(self, function: Callable[[], None]) -> None:
-        """Call `function` in the loop's thread, soon."""
-        self._inbox.append(function)
-        if self._asleep:
-            self._asleep = False
-            self._wakeup.set()
+        self.look_due = self.now + LOOK_EVERY
 
     def wake(self) -> None:
-        """Look for work, if there is room for it."""
+        """Look for work, if there is room for it. Any thread may call it."""
         if self.hungry:
             self.hungry = False
             self.call(self.fill)
 
-    def stop(self) -> None:
-        """Close all connections and end the thread."""
-        self.call(self._stop)
+    def look(self) -> None:
+        """Look at everything."""
+        self.look_due = self.now + LOOK_EVERY
+        self._watch.look()
 
-    def _stop(self) -> None:
-        self._stopping = True
-
-    def abandon(self) -> None:
-        """Close the descriptors, in a child process, and nothing that lies behind them."""
-        self._poller.close()
-        self._wakeup.close()
-        for connection in self.connections:
-            connection.abandon()
-
-    # -- the thread
-
-    def _main(self) -> None:
-        try:
-            while not self._stopping:
-                self._turn()
-        except BaseException as error:  # noqa: BLE001 - whatever it is, nobody may wait for this thread forever
-            self._engine.die(error)
-        finally:
-            for connection in list(self.connections):
-                connection.close()
-            self._poller.close()
-            self._wakeup.close()
-
-    def _turn(self) -> None:
-        """Wait, and do what is to be done."""
-        waiting = self._engine.waiting_results()
-        events = self._poller.poll(0) if waiting or self._inbox else []
-        if not events and not self._inbox:
-            if waiting:
-                self._flush()
-            self._asleep = True
-            if not self._inbox:
-                events = self._poller.poll(self._timeout())
-            self._asleep = False
-        self.now = time.monotonic()
-        known = self._by_descriptor
-        for descriptor, mask in events:
-            connection = known.get(descriptor)
-            if connection is not None:
-                connection.on_event(mask)
-            elif descriptor == self._wakeup.descriptor:
-                self._wakeup.clear()
-        self._run_inbox()
-        if self._failures:
-            self._take_failures()
-        if self._timers and self._timers[0][0] <= self.now:
-            self._take_timers()
-        if waiting >= BATCH or (waiting and self.now - self._flushed > BATCH_AGE):
-            self._flush()
-        if self.now >= self._watch.due:
-            self._watch.look()
-
-    def _timeout(self) -> float:
-        until = self._watch.due if self.connections else self.now + 3600.0
-        if self._timers:
-            until = min(until, self._timers[0][0])
-        return max(until - time.monotonic(), 0.0)
-
-    def _flush(self) -> None:
-        self._flushed = self.now
-        for run in self._engine.runs:
-            run.flush()
-
-    def _run_inbox(self) -> None:
-        inbox = self._inbox
-        while inbox:
-            inbox.popleft()()
-
-    def _take_failures(self) -> None:
-        while self._failures:
-            connection, broken = self._failures.pop()
-            if connection in self.connections:
-                self.broken(connection, broken)
-
-    def _take_timers(self) -> None:
-        while self._timers and self._timers[0][0] <= self.now:
-            _, _, trial = heappop(self._timers)
-            self._local.append(trial)
+    def resume(self, trials: list[Trial]) -> None:
+        """Send requests whose pause is over."""
+        self._local.extend(trials)
         self.fill()
 
     # -- sending
@@ -215,11 +107,10 @@ class Loop:
         return None
 
     def _begin(self, trial: Trial) -> None:
-        if trial.tries is None:
-            trial.tries = Tries(self.now)
+        if not trial.deadline:
             size = trial.charge or trial.request.bytes_expected or 0
+            trial.begun = self.now
             trial.deadline = self.now + self.policy.deadline + size / RATE_MIN
-        trial.tries.count += 1
         self.active += 1
         self.start(trial, shadow=False)
 
@@ -285,19 +176,22 @@ class Loop:
             self._keep(connection)
         else:
             self._close(connection)
-        self.active -= 1
-        rival = trial.second if connection is trial.first else trial.first
-        trial.first = trial.second = None
-        if rival is not None:
-            self._close(rival)
         request = trial.request
-        self.counts["requests"] += 1
+        self.requests += 1
+        rival = trial.second if connection is trial.first else trial.first
+        if rival is not None:
+            if response.status not in request.accept:
+                self._leave_to(rival, trial)
+                return
+            self._close(rival)
+        trial.first = trial.second = None
+        self.active -= 1
         if response.status in request.accept:
             if connection.shadow:
                 self.counts["hedges_won"] += 1
                 if request.target is not None and 200 <= response.status < 300:
                     response = self._copy(trial, response)
-            self._watch.note(connection, request, response)
+            self._watch.note(connection, request, len(response.body) if request.target is None else trial.size)
             if request.retry_if is None or not self._is_failure(trial, response):
                 if not trial.done:
                     trial.task.run.answered(trial, response)
@@ -308,6 +202,14 @@ class Loop:
             answer = self._read(response)
         if not trial.done:
             self._consider(trial, answer, response)
+        self.fill()
+
+    def _leave_to(self, rival: Connection, trial: Trial) -> None:
+        """Let the other one of two tries decide: this one was refused."""
+        if rival.shadow:
+            trial.first = None
+        else:
+            trial.second = None
         self.fill()
 
     def _is_failure(self, trial: Trial, response: Response) -> bool:
@@ -337,8 +239,8 @@ class Loop:
 
     def _consider(self, trial: Trial, answer: Answer, response: Response) -> None:
         """Make something of an answer that is no success."""
-        request, tries = trial.request, trial.tries
-        assert tries is not None
+        request = trial.request
+        tries = trial.tries = trial.tries or Tries()
         text = bytes(response.body).decode(errors="replace") if response.status not in request.accept else ""
         region = region_of(response.status, response.headers, text)
         if region is not None and tries.moved < CORRECTIONS_MAX:
@@ -376,8 +278,10 @@ class Loop:
         if trial.done:
             self.fill()
             return
-        if rival is not None and not broken.final:
-            return  # the other one goes on
+        if rival is not None:
+            if not broken.final:
+                return  # the other one goes on
+            self._release(trial, rival)
         if connection.uses > 1 and not connection.heard and trial.request.replayable and not broken.length:
             # It was kept, and the server had closed it: nothing failed.
             self.counts["stale"] += 1
@@ -388,8 +292,7 @@ class Loop:
         self.fill()
 
     def _save(self, trial: Trial, broken: Broken) -> None:
-        tries = trial.tries
-        assert tries is not None
+        tries = trial.tries = trial.tries or Tries()
         self.counts["unreachable" if broken.unreachable else "broken"] += 1
         answer = Answer("again", None, "", broken.said, broken.unreachable)
         if broken.final:
@@ -404,17 +307,14 @@ class Loop:
 
     def _retry(self, trial: Trial, answer: Answer, pause: float) -> None:
         """Try again after a pause, unless the time is over."""
-        tries = trial.tries
-        assert tries is not None
         limit = trial.deadline
         if answer.unreachable:
-            limit = min(limit, tries.begun + self.policy.unreachable_deadline)
+            limit = min(limit, trial.begun + self.policy.unreachable_deadline)
         if self.now + pause > limit:
             self._fail(trial, self._explain(trial, answer))
             return
         self.counts["retries"] += 1
-        self._number += 1
-        heappush(self._timers, (self.now + pause, self._number, trial))
+        self.after(pause, trial)
 
     def _explain(self, trial: Trial, why: Answer | Broken) -> HoldallError:
         request = trial.request
@@ -455,24 +355,6 @@ class Loop:
             self.active -= 1
         self._close(connection)
 
-    def later(self, connection: Connection, broken: Broken) -> None:
-        """Take note of a failure while something else is going on."""
-        self._failures.append((connection, broken))
-
-    def watch(self, connection: Connection, mask: int) -> None:
-        """Wait for something else."""
-        descriptor = connection.descriptor
-        if descriptor in self._by_descriptor:
-            self._poller.modify(descriptor, mask)
-        else:
-            self._by_descriptor[descriptor] = connection
-            self._poller.register(descriptor, mask)
-
-    def unwatch(self, connection: Connection) -> None:
-        """Wait for it no more."""
-        if self._by_descriptor.pop(connection.descriptor, None) is not None:
-            self._poller.unregister(connection.descriptor)
-
     # -- calling off
 
     def call_off(self, trial: Trial) -> None:
@@ -491,9 +373,7 @@ class Loop:
                 trial.done = True
                 self._release(trial, connection)
         self._local = deque(trial for trial in self._local if trial.task.run is not run)
-        self._timers = [timer for timer in self._timers if timer[2].task.run is not run]
-        heapify(self._timers)
-        self._failures = [(one, why) for one, why in self._failures if one in self.connections]
+        self._forget(run)
         run.gone()
         self.fill()
 

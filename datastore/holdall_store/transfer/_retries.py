@@ -49,13 +49,11 @@ class Policy:
 class Tries:
     """What has been tried for one request."""
 
-    __slots__ = ("begun", "count", "delay", "mismatches", "moved", "renewed", "skewed")
+    __slots__ = ("delay", "mismatches", "moved", "renewed", "skewed", "stalls")
 
-    def __init__(self, begun: float) -> None:
-        self.begun = begun
-        self.count = 0
+    def __init__(self) -> None:
         self.delay = DELAY_FIRST
-        self.mismatches = self.moved = self.renewed = self.skewed = 0
+        self.mismatches = self.moved = self.renewed = self.skewed = self.stalls = 0
 
     def pause(self, random: Callable[[], float], retry_after: str | None = None) -> float:
         """Return how long to wait before the next try: a random part of a delay that doubles (full jitter)."""

@@ -36,6 +36,7 @@ class Trial:
     """One request on its way to its final answer."""
 
     __slots__ = (
+        "begun",
         "charge",
         "deadline",
         "done",
@@ -60,13 +61,23 @@ class Trial:
         """Whether the body stays in memory after the answer, with the job."""
         self.done = False
         self.tries: Tries | None = None
+        self.begun = 0.0
         self.deadline = 0.0
+        """When no more tries are begun; 0 before the first."""
         self.generation = 0
         self.paused = 0.0
         self.loop: Any = None
         self.first: Any = None
         self.second: Any = None
         """The connection of a hedge."""
+
+    @property
+    def size(self) -> int:
+        """The length that the body must have, if the request says so."""
+        target = self.request.target
+        if target is None or isinstance(target, FileTarget):
+            return self.request.bytes_expected or 0
+        return len(target)
 
 
 class Task:
