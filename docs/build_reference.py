@@ -34,10 +34,17 @@ def section(name: str, found: object) -> str:
     if not inspect.isclass(found):
         return f"## `holdall.{name}`\n\n{signature(name, found)}\n\n{prose(found)}\n"
     lines = [f"## `holdall.{name}`", RETURNS.get(name) or signature(name, found), prose(found)]
-    for member, value in vars(found).items():
-        if not member.startswith("_") and inspect.getdoc(value):
+    for member, value in members(found).items():
+        told = isinstance(value, property) or inspect.isroutine(value)
+        if told and not member.startswith("_") and inspect.getdoc(value):
             lines.append(described(member, value))
     return "\n\n".join(lines) + "\n"
+
+
+def members(found: type) -> dict[str, object]:
+    """Return what a class and those of ours that it is made of define."""
+    ours = [each for each in found.__mro__ if each.__module__.partition(".")[0] in ("holdall", "holdall_store")]
+    return {member: value for each in reversed(ours) for member, value in vars(each).items()}
 
 
 def described(member: str, value: object) -> str:

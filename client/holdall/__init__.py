@@ -18,6 +18,7 @@ from holdall_store import (
     AliasNotFoundError,
     AlreadyExistsError,
     ArtifactNotFoundError,
+    ColumnNotFoundError,
     ConflictError,
     FlowNotFoundError,
     FormatError,
@@ -33,6 +34,7 @@ from holdall_store import (
     RunStateError,
     StorageError,
     StoreNotFoundError,
+    TableNotFoundError,
     UnsafeLoadError,
     UnsupportedTypeError,
     nearest,
@@ -46,18 +48,23 @@ if TYPE_CHECKING:
     from holdall._flow import Flow
     from holdall._recorder import ActiveRun, current_run
     from holdall._run import Run
+    from holdall._s3 import S3, Progress, RangeInfo, S3GetObject, S3Object, S3PutObject
+    from holdall._s3_async import AsyncS3
     from holdall._session import alias, load, load_many, log, run, save, save_dir, save_file
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "S3",
     "AccessDeniedError",
     "ActiveRun",
     "AliasNotFoundError",
     "AlreadyExistsError",
     "Artifact",
     "ArtifactNotFoundError",
+    "AsyncS3",
     "Client",
+    "ColumnNotFoundError",
     "ConflictError",
     "Flow",
     "FlowNotFoundError",
@@ -70,11 +77,17 @@ __all__ = [
     "NotFoundError",
     "ObjectNotFoundError",
     "OfflineError",
+    "Progress",
+    "RangeInfo",
     "Run",
     "RunNotFoundError",
     "RunStateError",
+    "S3GetObject",
+    "S3Object",
+    "S3PutObject",
     "StorageError",
     "StoreNotFoundError",
+    "TableNotFoundError",
     "UnsafeLoadError",
     "UnsupportedTypeError",
     "__version__",
@@ -96,9 +109,16 @@ __all__ = [
 _PLACES = {
     "ActiveRun": "_recorder",
     "Artifact": "_artifact",
+    "AsyncS3": "_s3_async",
     "Client": "_client",
     "Flow": "_flow",
+    "Progress": "_s3",
+    "RangeInfo": "_s3",
     "Run": "_run",
+    "S3": "_s3",
+    "S3GetObject": "_s3",
+    "S3Object": "_s3",
+    "S3PutObject": "_s3",
     "alias": "_session",
     "current_run": "_recorder",
     "get_namespace": "_defaults",

@@ -20,6 +20,7 @@ __all__ = [
     "CloudEnvironment",
     "NetworkEnvironment",
     "Settings",
+    "allows_progress",
     "logger",
     "read_cloud_environment",
     "read_network_environment",
@@ -180,6 +181,12 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         color=_parse_color(env),
         variables=tuple(sorted((name, value) for name, value in env.items() if name.startswith(VARIABLE_PREFIX))),
     )
+
+
+def allows_progress(environ: Mapping[str, str] | None = None) -> bool:
+    """Tell whether a line that is drawn again and again does no harm: in continuous integration it fills the log."""
+    env = os.environ if environ is None else environ
+    return not env.get("CI") and env.get("TERM") != "dumb"
 
 
 def _parse_color(env: Mapping[str, str]) -> bool | None:

@@ -31,8 +31,10 @@ class S3(S3Reading, S3Folders):
     It may be used from several threads, after a fork, and pickled, without secrets. Temporary files go when it is closed,
     which the end of a ``with`` block does.
 
-    >>> with S3("s3://bucket/images") as s3:
-    ...     objects = s3.get_many(["a.png", "b.png"])
+    >>> import holdall
+    >>> with holdall.S3("s3://bucket/images") as s3:  # and in it, s3.get_many(["a.png", "b.png"])
+    ...     s3.url
+    's3://bucket/images'
     """
 
     def __init__(

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from holdall_store.errors import StorageError
 from holdall_store.transfer._exchange import Job, Request, Response
 from holdall_store.transfer._plan import COPY_BYTES_MAX, Span, copy_part_bytes, split
+from holdall_store.transfer._s3_checksums import multipart_etag
 from holdall_store.transfer._s3_names import Place
 from holdall_store.transfer._s3_options import Encryption, Headers
 from holdall_store.transfer._s3_xml import escape_xml, is_failure, parse_xml, raise_failure
@@ -15,6 +16,8 @@ from holdall_store.transfer._s3_xml import escape_xml, is_failure, parse_xml, ra
 __all__ = ["CopyItem", "copy_job"]
 
 _DONE: Final = frozenset({200})
+_COMPLETED: Final = frozenset({200, 404})
+_LOOKED: Final = frozenset({200, 404})
 _DONE_OR_TOO_LARGE: Final = frozenset({200, 400})
 _DESCRIBING: Final = ("content-type", "content-encoding", "content-language", "content-disposition", "cache-control")
 
@@ -109,14 +112,32 @@ def _copy_in_parts(item: CopyItem, found: Response) -> Job[str]:
         )
         body = f"<CompleteMultipartUpload>{listed}</CompleteMultipartUpload>".encode()
         (response,) = yield (
-            Request("POST", bucket, key, (upload,), item.encryption.read, (body,), accept=_DONE, retry_if=is_failure),
+            Request(
+                "POST", bucket, key, (upload,), item.encryption.read, (body,), accept=_COMPLETED, retry_if=is_failure
+            ),
         )
+        if response.status != 200:
+            return (yield from _look_for_copy(item, etags, response))
     except Exception:
         yield (Request("DELETE", bucket, key, (upload,), accept=frozenset({200, 204, 404})),)
         raise
     made = parse_xml(response.body, item.url).texts().get("ETag", "").strip('"')
     if not made:
         raise StorageError(f"The server does not say that {item.url} was made.")
+    return made
+
+
+def _look_for_copy(item: CopyItem, etags: list[str], said: Response) -> Job[str]:
+    """Return the ETag of the copy if it is there, made of these parts: then an earlier answer was lost."""
+    bucket, key, _ = item.target
+    (response,) = yield (Request("HEAD", bucket, key, (), item.encryption.read, accept=_LOOKED),)
+    made = response.headers.get("etag", "").strip('"')
+    try:
+        expected = multipart_etag(bytes.fromhex(etag.strip('"')) for etag in etags)
+    except ValueError:  # encrypted with a key, whose ETags are no digests
+        expected = ""
+    if response.status != 200 or made != expected:
+        raise_failure(said, "create", item.url)
     return made
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mimetypes
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -168,6 +167,8 @@ class S3Folders(S3Writing):
         return [each.item.path for each in sorted(done, key=lambda each: each.item.number)]
 
     def _send(self, verb: str, root: str, files: list[Entry], listing: Listing) -> list[str]:
+        import mimetypes  # it reads the system's own lists
+
         session = self._session
 
         def items() -> Iterator[PutItem]:

@@ -82,6 +82,7 @@ class Session:
         self._lock = threading.Lock()
         self._executor: HttpExecutor | None = None
         self._closed = False
+        self._started_in = 0
 
     def state(self) -> dict[str, Any]:
         """Return what another process needs to do the same; secrets stay here."""
@@ -108,6 +109,16 @@ class Session:
                     given = {name: value for name, value in options.items() if value is not None}
                     self._executor = HttpExecutor(self.config, **given)
         return self._executor
+
+    @property
+    def is_started(self) -> bool:
+        """Whether a verb would begin at once in this process."""
+        return self._started_in == os.getpid()
+
+    def start(self) -> None:
+        """Find credentials and start the threads."""
+        self.executor.stream((), bytes_max=1).close()
+        self._started_in = os.getpid()
 
     @property
     def bytes_ahead(self) -> int:
