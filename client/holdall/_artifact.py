@@ -129,7 +129,7 @@ class Artifact:
             raise self._named(error) from error.__cause__
 
     def keys(self) -> list[str | int]:
-        """Return the keys of a saved dict, or the positions of a saved list; of anything else, none."""
+        """Return the keys of a saved dict whose keys are all strings, or the positions of a list; of anything else, none."""
         from holdall_store.serializers import keys
 
         return list(keys(self._client.repository.node(self._stored)) or ())

@@ -243,6 +243,7 @@ def _parser() -> argparse.ArgumentParser:
     about = "Look at, fetch and save versioned artifacts."
     parser = _Parser(prog="holdall", description=about, epilog=_EPILOG + _MAIN_EXAMPLES, **layout)
     parser.add_argument("--version", action="version", version=f"holdall {__version__}")
+    _add_formats(parser, quiet="write references only")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
 
     def add(name: str, module: str, about: str, epilog: str) -> argparse.ArgumentParser:
@@ -294,9 +295,12 @@ def _add_transfers(add: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _add_formats(command: argparse.ArgumentParser, *, quiet: str) -> None:
-    command.add_argument("--json", action="store_true", dest="as_json", help="write JSON, for programs")
+    # One that is not given leaves no trace, or it would undo the same option before the command.
+    command.add_argument(
+        "--json", action="store_true", dest="as_json", default=argparse.SUPPRESS, help="write JSON, for programs"
+    )
     if quiet:
-        command.add_argument("-q", "--quiet", action="store_true", help=quiet)
+        command.add_argument("-q", "--quiet", action="store_true", default=argparse.SUPPRESS, help=quiet)
 
 
 def _shared_options() -> argparse.ArgumentParser:

@@ -144,8 +144,9 @@ def _dependencies() -> Iterator[Check]:
             found.append(f"{name} {version}")
     if not wrong:
         yield Check("libraries", "ok", ", ".join(found))
-    optional = [f"{name} {version}" for name in OPTIONAL if (version := _version(name))]
-    absent = [name for name in OPTIONAL if not _version(name)]
+    versions = {name: _version(name) or _version(f"{name}-cpu") for name in OPTIONAL}
+    optional = [f"{name} {version}" for name, version in versions.items() if version]
+    absent = [name for name, version in versions.items() if not version]
     message = ", ".join(optional) or "none"
     yield Check("optional", "ok", message + (f" (not installed: {', '.join(absent)})" if absent else ""))
 

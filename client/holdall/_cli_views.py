@@ -27,6 +27,7 @@ from holdall._cli_find import (
 from holdall._cli_output import Output, Styled
 from holdall._client import Client
 from holdall._flow import Flow
+from holdall._messages import listed
 from holdall._reference import Reference
 from holdall._run import Run
 from holdall._text import (
@@ -48,6 +49,9 @@ RUNS_DEFAULT: Final = 20
 """What fits on a screen; each row is a look at the store. ``--limit`` says otherwise."""
 
 RUNS_SHOWN: Final = 10
+
+NAMES_SHOWN: Final = 30
+"""Names of a run's artifacts in one row; ``holdall ls FLOW@RUN`` has one a line."""
 
 _STYLES: Final = {"succeeded": "green", "failed": "red", "running": "yellow", "damaged": "red", "unreadable": "red"}
 
@@ -171,7 +175,7 @@ def _run_row(run: Entry, namespaces: bool) -> list[str | Styled]:
         return [run.id, _status(run), "", "", "", "", "", *([run.namespace] if namespaces else [])]
     metrics = " ".join(f"{name}={number_text(value)}" for name, value in run.metrics.items())
     row: list[str | Styled] = [run.id, _status(run), time_text(run.created_at), duration_text(run.duration)]
-    row += [metrics, ", ".join(sorted(run.tags)), ", ".join(run.keys())]
+    row += [metrics, ", ".join(sorted(run.tags)), listed(run.keys(), NAMES_SHOWN)]
     return [*row, run.namespace] if namespaces else row
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from holdall._client import Client
-from holdall._messages import listed
+from holdall._messages import listed, shown
 from holdall._run import Run
 from holdall._values import check_tags, normal_form
 from holdall.store import (
@@ -129,9 +129,13 @@ class Flow:
         """
         if not all(isinstance(tag, str) for tag in tags):
             raise InvalidNameError("Tags are given one by one: flow.runs('nightly', 'eu').")
-        wanted = frozenset(check_tags(tags))
+        if limit is not None and (type(limit) is not int or limit < 0):
+            raise InvalidNameError(f"limit is the number of runs to give at most, or None; not {shown(limit)}.")
+        return self._runs(frozenset(check_tags(tags)), limit)
+
+    def _runs(self, wanted: frozenset[str], limit: int | None) -> Iterator[Run]:
         count = 0
-        if limit is not None and limit <= 0:
+        if limit == 0:
             return
         for view in self._views(skip_damaged=True):
             if wanted <= set(view.tags):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any, Final, NoReturn
@@ -24,10 +25,10 @@ def shown(value: object) -> str:
     return text if len(text) <= SHOWN_CHARACTERS_MAX + 20 else text[: SHOWN_CHARACTERS_MAX + 19] + "…"
 
 
-def listed(names: Collection[str]) -> str:
+def listed(names: Collection[str], limit: int = LISTED_MAX) -> str:
     """Return the first names with commas between, and how many there are if these are not all."""
-    text = ", ".join(list(names)[:LISTED_MAX])
-    return text if len(names) <= LISTED_MAX else f"{text}, … ({len(names)} in all)"
+    text = ", ".join(itertools.islice(names, limit))
+    return text if len(names) <= limit else f"{text}, … ({len(names)} in all)"
 
 
 def kind_of(value: object) -> str:

@@ -9,9 +9,12 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from holdall._values import clean_text
+
+if TYPE_CHECKING:
+    import subprocess
 
 __all__ = ["Provenance", "mask_secrets"]
 
@@ -21,18 +24,21 @@ GIT_SECONDS_MAX: Final = 5.0
 _DIST_INFO: Final = re.compile(r"(.+?)-([^-]+)\.(?:dist-info|egg-info)$")
 
 
-_SECRET: Final = r"(?:password|passwd|secret|token(?!i[sz])|api[-_]?key|credential|private[-_]?key)"
+_SECRET: Final = (
+    r"(?:password|passwd|passphrase|\bpwd|secret|token(?!i[sz])|api[-_]?key|credential|private[-_]?key|\bauth\b)"
+)
 
 
 @functools.cache
-def _secret_patterns() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
-    """Return what an option that sounds like a secret, its value, and a password in a URL look like.
+def _secret_patterns() -> tuple[re.Pattern[str], ...]:
+    """Return what an option that sounds like a secret, its value, an authorization, and a password in a URL look like.
 
     Compiled for the first command line with arguments: most have none, and it takes as long as writing a run.
     """
     option = rf"(?i)^--?[\w-]*{_SECRET}[\w-]*$"
     value = rf"(?is)([\w-]*{_SECRET}[\w-]*[\"']?\s*[=:]\s*)(.+)"
-    return re.compile(option), re.compile(value), re.compile(r"(\w+://[^/\s:@]*:)[^/\s@]+(@)")
+    authorization = r"(?i)\b(bearer\s+|basic\s+(?=[a-z0-9+/]{8,}=*$))\S.*"
+    return tuple(map(re.compile, (option, value, authorization, r"(\w+://[^/\s:@]*:)[^/\s@]+(@)")))
 
 
 class Provenance:
@@ -63,8 +69,14 @@ class Provenance:
         return info
 
     def _ask_git(self) -> None:
-        # One question that git answers at once: commit, branch, and what differs.
-        status = _git("status", "--porcelain=v2", "--branch", "--untracked-files=no") if _in_repository() else None
+        if not _in_repository():
+            return
+        # Two questions that git answers at once: commit, branch and what differs; and whether it knows the script.
+        script = _script()
+        asked = [_begin_git("status", "--porcelain=v2", "--branch", "--untracked-files=no")]
+        if script:
+            asked.append(_begin_git("ls-files", "--others", "--exclude-standard", "--", script))
+        status, *untracked = [_end_git(process) for process in asked]
         if not status:
             return
         lines = status.splitlines()
@@ -78,7 +90,7 @@ class Provenance:
         found: dict[str, Any] = {"commit": heads["branch.oid"]}
         if heads.get("branch.head", "(detached)") != "(detached)":
             found["branch"] = heads["branch.head"]
-        found["dirty"] = any(not line.startswith("#") for line in lines)
+        found["dirty"] = any(untracked) or any(not line.startswith("#") for line in lines)
         self._git = found
 
 
@@ -86,11 +98,11 @@ def mask_secrets(arguments: Sequence[str]) -> list[str]:
     """Return a command line in which the values of options that sound like secrets are ``***``.
 
     Hidden are: what follows an option such as ``--password``, all that follows ``token=`` or ``"token":`` in one argument,
-    and passwords in URLs.
+    what follows ``Bearer`` or ``Basic``, and passwords in URLs. What ``-p`` means is the program's own affair.
     """
-    if len(arguments) <= 1 and not any(mark in argument for argument in arguments for mark in "=:@"):
+    if len(arguments) <= 1 and not any(mark in argument for argument in arguments for mark in "=:@ "):
         return list(arguments)
-    secret_option, secret_value, url_password = _secret_patterns()
+    secret_option, secret_value, authorization, url_password = _secret_patterns()
     masked: list[str] = []
     hide = False
     for argument in arguments:
@@ -99,7 +111,8 @@ def mask_secrets(arguments: Sequence[str]) -> list[str]:
             hide = False
             continue
         hide = bool(secret_option.match(argument))
-        masked.append(url_password.sub(r"\1***\2", secret_value.sub(r"\1***", argument)))
+        shown = authorization.sub(r"\1***", secret_value.sub(r"\1***", argument))
+        masked.append(url_password.sub(r"\1***\2", shown))
     return masked
 
 
@@ -153,7 +166,13 @@ def _in_repository() -> bool:
     return True
 
 
-def _git(*arguments: str) -> str | None:
+def _script() -> str | None:
+    """Return the file of the program, where it is one."""
+    file = getattr(sys.modules.get("__main__"), "__file__", None)
+    return os.path.abspath(file) if isinstance(file, str) and os.path.isfile(file) else None
+
+
+def _begin_git(*arguments: str) -> subprocess.Popen[str] | None:
     import subprocess
 
     # Found here, because subprocess would look for it inside `warnings.catch_warnings`, which must not be used in a
@@ -164,13 +183,27 @@ def _git(*arguments: str) -> str | None:
         return None
     try:
         # Without optional locks, looking never disturbs a git command that the user runs meanwhile.
-        done = subprocess.run(
+        return subprocess.Popen(
             [git, "--no-optional-locks", *arguments],
-            capture_output=True,
-            timeout=GIT_SECONDS_MAX,
-            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             text=True,
         )
-    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+    except OSError:
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _end_git(process: subprocess.Popen[str] | None) -> str | None:
+    """Return what a question was answered, or ``None`` where it was not."""
+    if process is None:
+        return None
+    import subprocess
+
+    with process:
+        try:
+            answer, _ = process.communicate(timeout=GIT_SECONDS_MAX)
+        except (OSError, UnicodeDecodeError, subprocess.SubprocessError):
+            process.kill()
+            return None
+    return answer.strip() if process.returncode == 0 else None

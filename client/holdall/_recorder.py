@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import contextvars
 import functools
 import inspect
 import os
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +19,7 @@ from typing import Any, Final, ParamSpec, TypeVar, overload
 from holdall._artifact import Artifact
 from holdall._client import Client, missing_artifact
 from holdall._defaults import STORE_FOLDER, default_flow, default_user, resolve_namespace
-from holdall._messages import kind_of, readable
+from holdall._messages import kind_of, readable, shown
 from holdall._provenance import Provenance
 from holdall._reference import Reference
 from holdall._values import check_tags, clean_text, encode_params, metric_step, metric_value, normal_form, params_dict
@@ -43,6 +46,28 @@ _R = TypeVar("_R")
 _current: contextvars.ContextVar[ActiveRun | None] = contextvars.ContextVar("holdall_run", default=None)
 
 
+_begun: dict[int, ActiveRun] = {}
+"""Runs that have not ended: what they were given must not be lost if they never do."""
+
+
+@atexit.register
+def _flush_begun() -> None:
+    """Make durable what runs hold that were entered and never left, as `contextlib.ExitStack` allows."""
+    for run in list(_begun.values()):
+        if run._writer.process != os.getpid() or run._writer.ended:
+            continue
+        try:
+            run.flush()
+        except (HoldallError, OSError) as error:
+            logger().warning("What run %s held at the exit of the process is lost: %s", run.id, error)
+        warnings.warn(
+            f"Run {run.id} of flow {run.flow!r} was begun and never ended, so it will not count as successful. Use it as a "
+            "`with` block, or call its end().",
+            RuntimeWarning,
+            stacklevel=1,
+        )
+
+
 def current_run() -> ActiveRun | None:
     """Return the run whose ``with`` block is being executed, or ``None``.
 
@@ -52,6 +77,16 @@ def current_run() -> ActiveRun | None:
     True
     """
     return _current.get()
+
+
+def client_or_default(client: object) -> Client:
+    """Return the client that a call was given, or the one that is meant where it was given none."""
+    if client is None:
+        return Client()
+    if not isinstance(client, Client):
+        hint = f": holdall.Client({shown(client)})" if isinstance(client, str | os.PathLike) else ""
+        raise UnsupportedTypeError(f"client= takes a holdall.Client{hint}; this is {kind_of(client)}.")
+    return client
 
 
 class ActiveRun:
@@ -85,6 +120,8 @@ class ActiveRun:
         self._steps: dict[str, int] = {}
         self._steps_lock = threading.Lock()
         self._keeper = None if single_saves else _Keeper(self._writer)
+        if not single_saves:
+            _begun[id(self)] = self
 
     @property
     def id(self) -> str:
@@ -208,6 +245,7 @@ class ActiveRun:
             self._writer.end("succeeded")
         else:
             self._writer.end("failed", _described(error))
+        _begun.pop(id(self), None)
 
     def __getitem__(self, name: str) -> Artifact:
         stored, name = self._writer.view_pending(), normal_form(name)
@@ -246,7 +284,7 @@ class RunContext:
         self._flow = flow
         self._params = params
         self._tags = tuple(check_tags(tags))
-        self._client = client
+        self._client = None if client is None else client_or_default(client)
         self._entered: list[tuple[ActiveRun, contextvars.Token[ActiveRun | None]]] = []
         if callable(flow):
             raise InvalidNameError(
@@ -282,8 +320,8 @@ class RunContext:
     def __call__(self, function: Any) -> Any:
         """Return `function` as one whose every call is a run.
 
-        Arguments become parameters; a returned dict becomes artifacts, any other value but ``None`` the artifact
-        ``result``. `current_run` gives the run inside of it.
+        Arguments become parameters; a returned dict whose keys are names becomes artifacts, any other value but
+        ``None`` the artifact ``result``. `current_run` gives the run inside of it.
         """
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise UnsupportedTypeError(
@@ -292,7 +330,10 @@ class RunContext:
         signature = inspect.signature(function)
 
         def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> RunContext:
-            bound = signature.bind(*args, **kwargs)
+            try:
+                bound = signature.bind(*args, **kwargs)
+            except TypeError as error:
+                raise TypeError(f"{function.__qualname__}() {error}") from None
             bound.apply_defaults()
             params = {**params_dict(self._params), **_plain(_flat(signature, bound.arguments))}
             return RunContext(self._flow or function.__name__, params=params, tags=self._tags, client=self._client)
@@ -328,7 +369,7 @@ class RunContext:
         return f"run({self._flow!r})"
 
     def _begin(self, params: object) -> ActiveRun:
-        flow, client = self._flow or default_flow(), self._client or Client()
+        flow, client = self._flow or default_flow(), client_or_default(self._client)
         parsed = Reference.parse(flow)
         if parsed.namespace is not None:
             client = client.in_namespace(parsed.namespace)
@@ -341,6 +382,7 @@ class _Keeper:
     def __init__(self, writer: RunWriter) -> None:
         self._writer = writer
         self._stop = threading.Event()
+        self._told = False
         self._began = time.monotonic()
         self._thread = threading.Thread(target=self._keep, name="holdall-run", daemon=True)
         self._thread.start()
@@ -355,7 +397,17 @@ class _Keeper:
             try:
                 self._writer.flush()
             except Exception as error:  # noqa: BLE001 - the values are still pending: the end of the run tries again, and raises
-                logger().warning("Small values of run %s are not durable yet: %s", self._writer.head.run, error)
+                self._tell(error)
+
+    def _tell(self, error: Exception) -> None:
+        text = f"Small values of run {self._writer.head.run} are not durable yet: {error}"
+        logger().warning("%s", text)
+        if not self._told:
+            self._told = True
+            with contextlib.suppress(RuntimeWarning):  # who makes errors of warnings hears of it at the end
+                warnings.warn(
+                    f"{text} It is tried again, and told at the end of the run.", RuntimeWarning, stacklevel=2
+                )
 
     def _pause(self) -> float:
         return min(max(ANNOUNCE_SECONDS, FLUSH_SHARE * (time.monotonic() - self._began)), FLUSH_SECONDS_MAX)
@@ -381,11 +433,19 @@ def _all_named(objects: Mapping[str, Any] | None, named: Mapping[str, Any], verb
 
 
 def _save_result(run: ActiveRun, result: object) -> None:
-    if isinstance(result, dict) and all(isinstance(name, str) for name in result):
+    if isinstance(result, dict) and all(_is_artifact_name(name) for name in result):
         if result:
             run.save(result)
     elif result is not None:
         run.save(result=result)
+
+
+def _is_artifact_name(name: object) -> bool:
+    try:
+        check_name(name, "artifact")
+    except InvalidNameError:
+        return False
+    return True
 
 
 def _plain(arguments: Mapping[str, Any]) -> dict[str, Any]:

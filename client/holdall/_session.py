@@ -12,9 +12,16 @@ from typing import Any, Final
 from holdall._artifact import Artifact
 from holdall._client import Client, check_references
 from holdall._defaults import default_flow, default_user
-from holdall._recorder import ActiveRun, RunContext, current_run
+from holdall._recorder import ActiveRun, RunContext, client_or_default, current_run
 from holdall._reference import Reference
-from holdall.store import ArtifactNotFoundError, FlowNotFoundError, HoldallError, InvalidNameError, ObjectNotFoundError
+from holdall.store import (
+    ArtifactNotFoundError,
+    FlowNotFoundError,
+    HoldallError,
+    InvalidNameError,
+    ObjectNotFoundError,
+    RunStateError,
+)
 from holdall_store.config import logger
 from holdall_store.format import check_name, run_prefix, slot_key
 
@@ -23,8 +30,10 @@ __all__ = ["alias", "load", "load_many", "log", "run", "save", "save_dir", "save
 NEWER_RUNS_MAX: Final = 20
 """Runs that are looked through for a name; who is further behind begins anew without looking."""
 
-# One run a process for each place that was saved to: (process, store, namespace, flow).
+# One run for each place that was saved to: (process, store, namespace, flow).
 _implicit: dict[tuple[int, object, str | None, str], ActiveRun] = {}
+# The names that were saved to it; a set for each run, because it is gone with the run.
+_names: dict[ActiveRun, set[str]] = {}
 _lock = threading.Lock()
 
 
@@ -64,7 +73,8 @@ def save(obj: Any, name: str, *, client: Client | None = None) -> Artifact:
 
     Inside a ``with holdall.run(...)`` block, a plain name (or one with the block's own flow) goes to that run.
     Otherwise it goes to this process's implicit run of the flow, by default that of the script's name; such a run
-    counts as successful from its first save on.
+    counts as successful from its first save on. A name that this run holds already begins another one, so that every
+    save is a version with a reference of its own.
 
     >>> import holdall
     >>> artifact = holdall.save([1, 2, 3], "churn/scores")
@@ -93,17 +103,18 @@ def log(metrics: Mapping[str, Any] | None = None, /, *, step: float | None = Non
 
 
 def load(
-    reference: str,
+    reference: str | Artifact,
     *,
     columns: Sequence[str] | None = None,
     trust: bool | None = None,
     verify: bool = True,
     client: Client | None = None,
 ) -> Any:
-    """Load what a reference means: ``[namespace/]flow/artifact[:alias|@run]``.
+    """Load what a reference means: ``[namespace/]flow/artifact[:alias|@run]``; or an artifact itself.
 
     Without a selector it is the artifact of the newest successful run that holds it. A plain name means the flow of
-    this script; inside a ``with holdall.run(...)`` block it means that run, then the earlier ones of its flow. `columns`
+    this script. Inside a ``with holdall.run(...)`` block, a plain name (or one with the block's own flow) means that run
+    where it holds one, then the earlier ones of its flow. `columns`
     reads only those columns of a table. `trust` allows pickles for this call: by default only
     those of one's own local store are loaded. Arrays come back writable; where the store is local they are mapped from
     it, and changes to them never reach it. ``verify=False`` skips the check of every byte.
@@ -117,7 +128,9 @@ def load(
     {'depth': 3}
     """
     active = current_run() if client is None else None
-    return _find(reference, client or Client(), active).load(columns=columns, trust=trust, verify=verify)
+    if not isinstance(reference, Artifact):
+        reference = _find(reference, client_or_default(client), active)
+    return reference.load(columns=columns, trust=trust, verify=verify)
 
 
 def load_many(
@@ -130,7 +143,7 @@ def load_many(
     >>> holdall.load_many(["churn/a", second])
     [1, 2]
     """
-    chosen, active = client or Client(), current_run() if client is None else None
+    chosen, active = client_or_default(client), current_run() if client is None else None
     return chosen.load_many(
         [_find(item, chosen, active) if isinstance(item, str) else item for item in check_references(references)],
         trust=trust,
@@ -146,7 +159,7 @@ def alias(reference: str, name: str, *, note: str = "", client: Client | None = 
     >>> holdall.load("churn/model:champion")
     'v1'
     """
-    chosen = client or Client()
+    chosen = client_or_default(client)
     parsed = Reference.parse(reference)
     target = chosen.run_of(parsed, having=parsed.artifact)
     chosen.aliases.set(target, name, note=note, who=default_user(chosen.settings))
@@ -155,11 +168,11 @@ def alias(reference: str, name: str, *, note: str = "", client: Client | None = 
 def _find(reference: str, chosen: Client, active: ActiveRun | None) -> Artifact:
     """Return the artifact that `reference` means; a plain name means one of the `active` run, where there is one."""
     parsed = Reference.parse(reference, lone="artifact")
+    if active is not None and _means(parsed, active):
+        return active[str(parsed.artifact)]
     if parsed.flow is not None:
         return chosen.artifact(parsed)
     if active is not None:
-        if parsed.run is None and parsed.alias is None and parsed.artifact in active:
-            return active[str(parsed.artifact)]
         chosen = active._client.in_namespace(active.namespace)
     flow = active.flow if active is not None else default_flow()
     full = Reference(None, flow, parsed.artifact, parsed.alias, parsed.run)
@@ -171,6 +184,17 @@ def _find(reference: str, chosen: Client, active: ActiveRun | None) -> Artifact:
         raise type(error)(
             f"{error}{hint} (A name without a flow means the flow of this {'run' if active else 'script'}, {flow!r}.)"
         ) from None
+
+
+def _means(parsed: Reference, active: ActiveRun) -> bool:
+    """Tell whether a reference means what the run that is being recorded holds."""
+    return (
+        parsed.alias is None
+        and (parsed.run is None or parsed.run == active.id)
+        and parsed.flow in (None, active.flow)
+        and parsed.namespace in (None, active.namespace)
+        and parsed.artifact in active
+    )
 
 
 def _holds(flow: Any, artifact: str) -> bool:
@@ -186,27 +210,43 @@ def _save(name: str, client: Client | None, save_to: Callable[[ActiveRun, str], 
         artifact = save_to(active, parsed.artifact)
         active.flush()
         return artifact
-    chosen = client or Client()
+    chosen = client_or_default(client)
     if parsed.namespace is not None:
         chosen = chosen.in_namespace(parsed.namespace)
-    return save_to(_implicit_run(chosen, parsed.flow or default_flow(), parsed.artifact), parsed.artifact)
+    while True:
+        active = _implicit_run(chosen, parsed.flow or default_flow(), parsed.artifact)
+        try:
+            return save_to(active, parsed.artifact)
+        except RunStateError:
+            # Another thread saved a name again, and ended this run between these two lines.
+            if not active._writer.ended or _names.get(active) is not None:
+                raise
 
 
 def _implicit_run(client: Client, flow: str, artifact: str | None = None) -> ActiveRun:
     """Return this process's run of single saves for a place, to save `artifact` to; the first save begins it.
 
-    What is saved last is what is loaded: where somebody has saved the same name in a newer run since, a new one begins.
+    Every save is a version: where this run holds the name already, a new one begins. What is saved last is what is
+    loaded: where somebody has saved the same name in a newer run since, a new one begins, too.
     """
     where = client.url if client._storage is None else client._storage
     place = (os.getpid(), where, client.namespace, check_name(flow, "flow"))
     with _lock:
         known = _implicit.get(place)
-        if known is None or not _goes_on(known) or (artifact and _hides(known, artifact)):
+        if (
+            known is None
+            or not _goes_on(known)
+            or (artifact and (artifact in _names[known] or _hides(known, artifact)))
+        ):
             if known is not None:
                 _end_quietly(known)
+                del _names[known]
             if not _implicit:
                 atexit.register(_end_implicit)
             _implicit[place] = known = ActiveRun(client, flow, single_saves=True)
+            _names[known] = set()
+        if artifact:
+            _names[known].add(artifact)
         return known
 
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -81,8 +82,9 @@ def test_inside_a_block(tmp_path: Path) -> None:
         assert other.run_id != run.id
         assert (holdall.load("x"), holdall.load("y"), holdall.load("train/x")) == (1, 2, "before")
         assert holdall.load_many(["x", "other/x"]) == [1, 3]
+        assert (holdall.load("churn/x"), holdall.load(f"churn/x@{run.id}")) == (1, 1)  # as they were saved
         with pytest.raises(holdall.ArtifactNotFoundError, match=f"{run.id}, which is running, holds it"):
-            holdall.load("churn/x")  # this run has not succeeded yet
+            holdall.Client().load("churn/x")  # to others, this run has not succeeded yet
         assert holdall.Client().load(f"churn/x@{run.id}") == 1  # and yet it is there for others
 
     assert (holdall.load("churn/x"), holdall.load("x"), holdall.Run("churn").metrics) == (1, "before", {"auc": 1})
@@ -111,17 +113,39 @@ def test_another_client_in_a_block() -> None:
         assert holdall.load("x") == 1
 
 
+def test_a_name_that_is_saved_again_is_another_version() -> None:
+    """Each save of a name has a reference of its own, which goes on meaning what was saved then."""
+    first = holdall.save("first", "nb/model")
+    beside = holdall.save("beside", "nb/note")
+    second = holdall.save("second", "nb/model")
+
+    assert first.run_id == beside.run_id != second.run_id
+    assert first.reference != second.reference
+    assert (first.load(), holdall.load(first.reference)) == ("first", "first")
+    assert (holdall.load("nb/model"), holdall.load("nb/note")) == ("second", "beside")
+    assert [run.successful for run in holdall.Flow("nb")] == [True, True]
+
+
+def test_threads_that_save_the_same_name_lose_nothing() -> None:
+    """Every save of every thread can be loaded by its reference, though each ends the run of another."""
+    with ThreadPoolExecutor(8) as pool:
+        saved = list(pool.map(lambda number: holdall.save(number, f"same/x{number % 2}"), range(60)))
+
+    assert [artifact.load() for artifact in saved] == list(range(60))
+    assert len({artifact.reference for artifact in saved}) == 60
+
+
 def test_each_place_has_its_own_run() -> None:
     """Stores, namespaces and flows are told apart, also stores in memory that have no name."""
     one, two = holdall.Client(MemoryStorage()), holdall.Client(MemoryStorage())
     holdall.save(1, "churn/x", client=one)
     holdall.save(2, "churn/x", client=two)
     holdall.save(3, "user:zoe/churn/x", client=one)
-    holdall.save(4, "churn/x", client=one)
+    holdall.save(4, "churn/y", client=one)
     with holdall.namespace("user:joe"):
         holdall.save(5, "churn/x")
 
-    assert (one.load("churn/x"), two.load("churn/x"), one.load("user:zoe/churn/x")) == (4, 2, 3)
+    assert (one.load("churn/x"), one.load("churn/y"), two.load("churn/x"), one.load("user:zoe/churn/x")) == (1, 4, 2, 3)
     assert len(list(one.flow("churn"))) == 1
     assert holdall.load("user:joe/churn/x") == 5
 
@@ -245,11 +269,11 @@ def test_child_processes(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = holdall.save("parent", "child/x")
     with multiprocessing.get_context(method).Pool(2, maxtasksperchild=1) as pool:
         saved = pool.starmap_async(holdall.save, [(n, f"child/x{n}") for n in range(3)], chunksize=1).get(120)
-    assert holdall.save("again", "child/x").run_id == mine.run_id
+    assert holdall.save("more", "child/y").run_id == mine.run_id
 
     assert len({mine.run_id, *(artifact.run_id for artifact in saved)}) == 4
     assert holdall.load_many([f"child/x{number}" for number in range(3)]) == [0, 1, 2]
-    assert holdall.load("child/x") == "again"
+    assert (holdall.load("child/x"), holdall.load("child/y")) == ("parent", "more")
 
 
 def _in_fork(work: Callable[[], object]) -> str:

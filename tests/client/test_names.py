@@ -81,8 +81,15 @@ def _set_alias(name: str) -> None:
     holdall.alias("flow", name)
 
 
-@pytest.mark.parametrize("act", [_save_flow, _save_artifact, _save_param, _log_metric, _set_alias])
-@pytest.mark.parametrize("name", UNSAFE, ids=[ascii(name)[:30] for name in UNSAFE])
+@pytest.mark.parametrize(
+    ("act", "name"),
+    [
+        pytest.param(act, name, id=f"{act.__name__}-{ascii(name)[:30]}")
+        for act in (_save_flow, _save_artifact, _save_param, _log_metric, _set_alias)
+        for name in UNSAFE
+        if (act, name) != (_log_metric, "a/b")  # no part of a key: `train/loss` is how metrics are called
+    ],
+)
 def test_unsafe(act: Callable[[str], None], name: str, workdir: Path) -> None:
     """A name that no key, reference or terminal bears is refused, in a short message, and leaves nothing outside."""
     with pytest.raises(InvalidNameError) as caught:

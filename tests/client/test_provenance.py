@@ -19,6 +19,24 @@ from holdall._provenance import mask_secrets
 pytestmark = pytest.mark.usefixtures("workdir")
 
 
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_a_script_that_git_does_not_know(tmp_path: Path) -> None:
+    """The commit does not hold the code that ran, so the working tree is dirty; other new files do not matter."""
+    git("init", "-q")
+    Path(".gitignore").write_text(".holdall/\n")
+    script = "import holdall\nwith holdall.run('churn'):\n    pass\n"
+    Path("known.py").write_text(script)
+    git("add", ".")
+    git("commit", "-qm", "first")
+    Path("new.py").write_text(script)
+    dirty = []
+    for name in ("known.py", "new.py"):
+        subprocess.run([sys.executable, name], check=True)
+        dirty.append(holdall.Run("churn").info["git"]["dirty"])
+
+    assert dirty == [False, True]
+
+
 def info() -> dict[str, object]:
     """Record a run, and return what it says of this process."""
     with holdall.run("churn"):
@@ -123,6 +141,11 @@ MASKED = [
     (["https://host/?token=x&a=b"], ["https://host/?token=***"]),
     (['{"password": "x y", "a": 1}'], ['{"password": ***']),
     (["line one\npassword=x\nmore"], ["line one\npassword=***"]),
+    (["--pwd", "x", "--db-pwd=x"], ["--pwd", "***", "--db-pwd=***"]),
+    (["--auth", "Bearer x"], ["--auth", "***"]),
+    (["-H", "Authorization: Bearer x"], ["-H", "Authorization: Bearer ***"]),
+    (["Basic dXNlcjpwYXNz"], ["Basic ***"]),
+    (["--author", "ana", "basic model"], ["--author", "ana", "basic model"]),
     (["--token", "--verbose"], ["--token", "--verbose"]),
     (["--token"], ["--token"]),
     (["--tokenizer", "bert", "--tokenizer=bert"], ["--tokenizer", "bert", "--tokenizer=bert"]),

@@ -30,9 +30,12 @@ def check_name(name: object, what: str) -> str:
     Raises `InvalidNameError` for what is not a string, is empty or longer than 128 characters, is ``.`` or ``..``,
     begins or ends with a space, or holds a slash, a colon, an at sign, a backslash, or a control or invisible
     character: these are the grammar of references, or no file system and no terminal bears them, or nobody sees them.
+    A metric may have slashes between names (``train/loss``): no reference and no key holds it.
     """
     if isinstance(name, str) and _PLAIN.fullmatch(name):
         return name
+    if what == "metric" and isinstance(name, str) and "/" in name and len(name) <= NAME_CHARACTERS_MAX:
+        return "/".join(check_name(part, what) for part in name.split("/"))
     if not isinstance(name, str):
         raise InvalidNameError(f"{what} names are strings, not {type(name).__name__}: {name!r:.80}")
     shown = _shown(name)

@@ -117,6 +117,11 @@ class RunWriter:
         self._summary: dict[str, Scalar] = {}
 
     @property
+    def process(self) -> int:
+        """Id of the process that the run belongs to."""
+        return self._pid
+
+    @property
     def ended(self) -> bool:
         """Whether the last record has been written."""
         return self._ended
