@@ -15,6 +15,7 @@ from holdall_store.serializers._containers import sequence
 from holdall_store.serializers._fields import added_fields, field_names
 from holdall_store.serializers._libraries import unimportable
 from holdall_store.serializers._nodes import malformed, member, text
+from holdall_store.serializers._scripts import found_at, is_script
 from holdall_store.serializers._tree import BuiltinSerializer, ContainerSerializer, TreeDecoder
 
 if TYPE_CHECKING:
@@ -27,20 +28,15 @@ __all__ = ["BY_NAME", "OF_CLASSES", "SERIALIZERS", "class_name", "resolve_class"
 _HEAP_TYPE = 1 << 9
 """``Py_TPFLAGS_HEAPTYPE``: set on classes made by a class statement, whose instances hide no state in C."""
 
-_MAIN = ("__main__", "__mp_main__")
-"""Scripts: another process has another one under the same name (the second is what multiprocessing calls it)."""
-
 _OWN_STATE = ("__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__getnewargs__", "__getnewargs_ex__")
 
 
 def class_name(kind: type) -> str | None:
-    """Return ``module:Qualified.name`` if another process finds the class there; None for classes of ``__main__``."""
-    if kind.__module__ in _MAIN or not isinstance(kind.__module__, str):
+    """Return ``module:Qualified.name`` if another process finds the class there; None for classes of a script."""
+    module, name = kind.__module__, kind.__qualname__
+    if is_script(module) or not isinstance(module, str) or not _is_dotted(module, name):
         return None
-    module = sys.modules.get(kind.__module__)
-    if module is None or _walk(module, kind.__qualname__) is not kind:
-        return None
-    return f"{kind.__module__}:{kind.__qualname__}"
+    return f"{module}:{name}" if found_at(module, name) is kind else None
 
 
 def resolve_class(name: str, *, trust: bool, libraries: Mapping[str, str]) -> type:
@@ -49,7 +45,7 @@ def resolve_class(name: str, *, trust: bool, libraries: Mapping[str, str]) -> ty
     `libraries` are those that the object was saved with, for messages.
     """
     module_name, _, qualname = name.partition(":")
-    if not all(part.isidentifier() for part in (*module_name.split("."), *qualname.split("."))):
+    if not _is_dotted(module_name, qualname):
         raise FormatError(f"{name[:120]!r} names no class")
     module = sys.modules.get(module_name)
     if module is None:
@@ -59,7 +55,7 @@ def resolve_class(name: str, *, trust: bool, libraries: Mapping[str, str]) -> ty
                 "or say that you trust the store: load(..., trust=True)"
             )
         module = _import(module_name, libraries)
-    found = _walk(module, qualname)
+    found = found_at(module, qualname)
     if found is None:
         known = [key for key, value in vars(module).items() if isinstance(value, type)]
         raise FormatError(
@@ -80,14 +76,8 @@ def _import(module_name: str, libraries: Mapping[str, str]) -> types.ModuleType:
         raise FormatError(f"importing {module_name}, which this object needs, failed: {error!r}") from error
 
 
-def _walk(module: types.ModuleType, qualname: str) -> object:
-    """Follow a qualified name without running a module's ``__getattr__`` or a descriptor."""
-    found: object = module
-    for part in qualname.split("."):
-        if not isinstance(found, (type, types.ModuleType)):
-            return None
-        found = vars(found).get(part)
-    return found
+def _is_dotted(*names: str) -> bool:
+    return all(part.isidentifier() for name in names for part in name.split("."))
 
 
 def _customised(kind: type) -> bool:

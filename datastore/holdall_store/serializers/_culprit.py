@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from holdall_store.errors import RunStateError, UnsupportedTypeError
 from holdall_store.serializers._containers import key_step
+from holdall_store.serializers._scripts import is_script
 from holdall_store.serializers._tree import describe
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ _REFUSED = {
 def refused(obj: object) -> str | None:
     """Return why an object is not saved although there may be some way to pickle it, or None."""
     kind = type(obj)
+    if isinstance(obj, types.ModuleType) and is_script(obj.__name__):
+        return "it is the script itself, and another process has another one: move what is needed of it into a module"
     return _REFUSED.get(f"{kind.__module__}.{kind.__qualname__}")
 
 
@@ -152,6 +155,8 @@ def _parts(obj: object) -> Iterator[tuple[str, object]]:
         yield from ((f".{name}", value) for name, value in vars(obj).items() if not name.startswith("__"))
     elif not isinstance(obj, types.FunctionType):
         yield from _attributes(obj)
+        if is_script(type(obj).__module__):
+            yield " (its class)", type(obj)
 
 
 def _parts_of_function(function: types.FunctionType) -> Iterator[tuple[str, object]]:

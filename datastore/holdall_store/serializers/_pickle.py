@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 
 from holdall_store.errors import FormatError, HoldallError
+from holdall_store.serializers._by_value import reduce_by_value, reduce_named, reduce_singledispatch, reduce_typeddict
 from holdall_store.serializers._culprit import refused
 from holdall_store.serializers._libraries import differences, installed_version, missing, root_of, unimportable
 from holdall_store.serializers._nodes import INLINE_BYTES
+from holdall_store.serializers._scripts import is_script
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -49,17 +51,38 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def reducer_override(self, obj: Any) -> Any:
         """Reduce an object that is none of the simplest types."""
-        self.modules.add(type(obj).__module__)
-        if isinstance(obj, (type, types.FunctionType, types.BuiltinFunctionType)):
-            self.modules.add(obj.__module__)
-        elif isinstance(obj, types.ModuleType):
-            self.modules.add(obj.__name__)
-        else:
-            why = refused(obj)
-            if why is not None and not any(obj is getattr(sys, name) for name in _STANDARD_STREAMS):
-                raise pickle.PicklingError(why)
-        reduced = _reduce_tensor(obj)
-        return super().reducer_override(obj) if reduced is NotImplemented else reduced
+        self._note(type(obj).__module__)
+        if isinstance(obj, (type, types.FunctionType)):
+            self._note(obj.__module__)
+            return self._reduce_code(obj)
+        if isinstance(obj, types.ModuleType):
+            self._note(obj.__name__)
+            if not is_script(obj.__name__):
+                return super().reducer_override(obj)
+        elif isinstance(obj, types.BuiltinFunctionType):
+            self._note(obj.__module__)
+        why = refused(obj)
+        if why is not None and not any(obj is getattr(sys, name) for name in _STANDARD_STREAMS):
+            raise pickle.PicklingError(why)
+        for reduce in (_reduce_tensor, reduce_by_value):
+            reduced = reduce(obj)
+            if reduced is not NotImplemented:
+                return reduced
+        return reduce_named(obj, self.dispatch_table)
+
+    def _reduce_code(self, obj: Any) -> Any:
+        """Reduce a function or a class: by name, or by value where no other process has the name."""
+        reduced = super().reducer_override(obj)
+        if reduced is NotImplemented:
+            return reduced
+        other = reduce_singledispatch(obj) if isinstance(obj, types.FunctionType) else reduce_typeddict(obj)
+        return reduced if other is NotImplemented else other
+
+    def _note(self, module: object) -> None:
+        if module not in self.modules:
+            self.modules.add(module)
+            if module != "__main__" and is_script(module):
+                _register_script(module)
 
 
 def _reduce_tensor(obj: object) -> Any:
@@ -113,18 +136,17 @@ def dump(items: list[object], external: Callable[[object], int | None] | None) -
         buffers.append(buffer)
         return False
 
-    _register_script()
     stream = io.BytesIO()
     pickler = _Pickler(stream, keep_inside) if external is None else _ReferringPickler(stream, keep_inside, external)
     pickler.dump(items)
     return Pickled(stream.getbuffer(), buffers, {root_of(module) for module in pickler.modules})
 
 
-def _register_script() -> None:
-    """Have the classes of a script travel by value from the processes, too, that multiprocessing spawns."""
-    script = sys.modules.get("__mp_main__")
-    if script is not None and script.__name__ not in cloudpickle.list_registry_pickle_by_value():
-        cloudpickle.register_pickle_by_value(script)
+def _register_script(name: Any) -> None:
+    """Have what a script defines travel by value although its module has a name, as in processes that were spawned."""
+    module = sys.modules.get(name)
+    if module is not None and name == module.__name__ not in cloudpickle.list_registry_pickle_by_value():
+        cloudpickle.register_pickle_by_value(module)
 
 
 def attempt(obj: object, standins: Mapping[int, object]) -> Exception | None:
