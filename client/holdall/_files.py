@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from holdall_store.errors import HoldallError, StorageError
-from holdall_store.repository import COMPLETE_MARK, FILES_FOLDER, Repository, StoredArtifact, artifact_key, trim
+from holdall_store.repository import COMPLETE_MARK, FILES_FOLDER, Repository, StoredArtifact, artifact_key, trim_cache
 from holdall_store.serializers.files import DIRECTORY_TAG, extract_directory, extract_file, parse_directory, parse_file
 
 __all__ = ["cached_copy", "extract", "open_file"]
@@ -96,7 +96,7 @@ def cached_copy(repository: Repository, artifact: StoredArtifact, name: str) -> 
             f"The cache folder {root} cannot be used ({error.strerror}). Set HOLDALL_HOME to a folder that can, or say "
             "where the copy is to be made: path(to=...).",
         ) from error
-    trim(repository.settings, keep=folder)
+    trim_cache(repository.settings, keep=folder)
     return target
 
 

@@ -18,7 +18,7 @@ from tests.engine._engine import latest, save, stretch, value
 from tests.engine._remote import Remote, cached, incoming, reader
 
 from holdall_store.errors import IntegrityError, ObjectNotFoundError, UnsafeLoadError
-from holdall_store.repository import Repository, StoredArtifact, clear_cache, trim, usage
+from holdall_store.repository import Repository, StoredArtifact, cache_usage, clear_cache, trim_cache
 from holdall_store.repository._cache_buffers import CacheDamagedError, CachedBuffers
 from holdall_store.repository._repository import DAMAGED_TRIES
 from holdall_store.serializers import encode
@@ -435,7 +435,7 @@ def test_what_was_used_longest_ago_goes_first(home: Path) -> None:
     left = set(cached(home))
     assert {path in left for path in paths[1:2]} == {False}
     assert paths[0] in left
-    assert usage(reader(storage, home).settings).bytes <= bound
+    assert cache_usage(reader(storage, home).settings).bytes <= bound
 
 
 def test_what_is_larger_than_the_bound_is_not_kept(home: Path) -> None:
@@ -473,9 +473,9 @@ def test_what_a_dead_process_left_is_swept(home: Path) -> None:
     left.write_bytes(b"half")
     config = reader(storage, home).settings
 
-    trim(config)
+    trim_cache(config)
     assert left.exists()
-    trim(config, now=left.stat().st_mtime + 3601)
+    trim_cache(config, now=left.stat().st_mtime + 3601)
     assert not left.exists()
     assert len(cached(home)) == 1
 

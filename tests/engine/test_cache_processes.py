@@ -12,7 +12,7 @@ import pytest
 from tests.engine._engine import save, stretch, value
 from tests.engine._remote import Remote, cached, incoming, reader
 
-from holdall_store.repository import Repository, StoredArtifact, trim, usage
+from holdall_store.repository import Repository, StoredArtifact, cache_usage, trim_cache
 from holdall_store.storage import LocalStorage, Storage
 
 FORK = multiprocessing.get_context("fork")
@@ -58,8 +58,8 @@ def test_processes_fill_and_evict_the_same(tmp_path: Path) -> None:
     assert run(work, PROCESSES) == [0] * PROCESSES
     assert incoming(tmp_path / "home") == []
     config = reader(Remote(), tmp_path / "home", cache_bytes=bound).settings
-    trim(config)
-    assert usage(config).bytes <= bound
+    trim_cache(config)
+    assert cache_usage(config).bytes <= bound
 
 
 class Deadly(Remote):
@@ -94,7 +94,7 @@ def test_a_process_that_is_killed_while_it_fills(tmp_path: Path) -> None:
 
     loaded = reader(Remote(LocalStorage(tmp_path / "store")), home).read_buffers(artifact, [0])
     assert bytes(loaded[0]) == stretch(1, size)
-    trim(reader(Remote(), home).settings, now=left.stat().st_mtime + 3601)
+    trim_cache(reader(Remote(), home).settings, now=left.stat().st_mtime + 3601)
     assert incoming(home) == []
     assert len(cached(home)) == 1
 

@@ -7,10 +7,10 @@ from holdall_store.repository._cache_space import (
     FILES_FOLDER,
     REMOTE_FOLDER,
     CacheUsage,
+    cache_usage,
     clear_cache,
     is_private,
-    trim,
-    usage,
+    trim_cache,
 )
 from holdall_store.repository._catalog import Catalog
 from holdall_store.repository._clock import Clock, SystemClock
@@ -39,9 +39,9 @@ __all__ = [
     "StoredArtifact",
     "SystemClock",
     "artifact_key",
+    "cache_usage",
     "clear_cache",
     "is_private",
     "parse_time",
-    "trim",
-    "usage",
+    "trim_cache",
 ]

@@ -20,7 +20,7 @@ from blake3 import blake3
 
 from holdall_store.config import Settings, logger
 from holdall_store.errors import HoldallError
-from holdall_store.repository._cache_space import INCOMING_FOLDER, REMOTE_FOLDER, is_private, trim
+from holdall_store.repository._cache_space import INCOMING_FOLDER, REMOTE_FOLDER, is_private, trim_cache
 from holdall_store.storage import Buffer, LocalStorage
 
 __all__ = ["Cache", "CacheFile"]
@@ -159,7 +159,7 @@ class Cache:
     def _make_room(self, size: int, keep: Path) -> None:
         """Note that `size` bytes came, and from time to time delete what was used longest ago, but not `keep`."""
         if self._written is None or self._written + size > self.bound // SLACK_SHARE:
-            trim(self.settings, keep=keep)
+            trim_cache(self.settings, keep=keep)
             self._written = 0
         else:
             self._written += size

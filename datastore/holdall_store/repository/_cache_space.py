@@ -19,10 +19,10 @@ __all__ = [
     "INCOMING_FOLDER",
     "REMOTE_FOLDER",
     "CacheUsage",
+    "cache_usage",
     "clear_cache",
     "is_private",
-    "trim",
-    "usage",
+    "trim_cache",
 ]
 
 REMOTE_FOLDER: Final = "remote"
@@ -72,7 +72,7 @@ def is_private(folder: Path) -> bool:
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not others
 
 
-def usage(settings: Settings) -> CacheUsage:
+def cache_usage(settings: Settings) -> CacheUsage:
     """Return how much room the caches take."""
     entries = [*_remote(settings), *_copies(settings)]
     return CacheUsage(sum(entry.bytes for entry in entries), sum(entry.files for entry in entries))
@@ -80,14 +80,14 @@ def usage(settings: Settings) -> CacheUsage:
 
 def clear_cache(settings: Settings) -> CacheUsage:
     """Delete what the caches hold, and return how much that was. What is mapped stays readable where it is used."""
-    before = usage(settings)
+    before = cache_usage(settings)
     for name in (REMOTE_FOLDER, FILES_FOLDER):
         _remove(settings.cache_folder() / name)
-    after = usage(settings)
+    after = cache_usage(settings)
     return CacheUsage(before.bytes - after.bytes, before.files - after.files)
 
 
-def trim(settings: Settings, *, keep: Path | None = None, now: float | None = None) -> int:
+def trim_cache(settings: Settings, *, keep: Path | None = None, now: float | None = None) -> int:
     """Delete what was used longest ago until the rest fits the bound, and return the bytes that are left.
 
     Neither `keep` is deleted, nor what others are writing. What cannot be deleted is left.

@@ -18,6 +18,7 @@ __all__ = [
     "jobs",
     "one_raw_piece",
     "reach",
+    "runs",
     "table_range",
 ]
 
@@ -124,6 +125,25 @@ def jobs(buffers: Iterable[tuple[Located, Put, int]], how: Reach) -> list[Job]:
             start, end = offset, offset
         current.append(place)
         last, end = pack, max(end, offset + stored)
+    return found
+
+
+def runs(places: Sequence[Place]) -> list[list[Place]]:
+    """Part the chunks of a range where raw bytes do not go on in the pack as they go on in what is assembled.
+
+    Chunks of one part can be put in one piece; what is compressed is a part of its own.
+    """
+    found: list[list[Place]] = []
+    offset = position = -1
+    last: Put | None = None
+    for place in places:
+        raw = place.entry.codec == CODEC_RAW and place.entry.stored_bytes == place.entry.raw_bytes
+        if raw and place.put is last and (place.entry.offset, place.position) == (offset, position):
+            found[-1].append(place)
+        else:
+            found.append([place])
+        last = place.put if raw else None
+        offset, position = place.entry.offset + place.entry.raw_bytes, place.position + place.entry.raw_bytes
     return found
 
 

@@ -17,7 +17,18 @@ from blake3 import blake3
 from holdall_store.errors import IntegrityError, ObjectNotFoundError, StorageError
 from holdall_store.format import BufferRef, Entry, Footer, PackRef, PackTable, decompress, pack_key
 from holdall_store.repository._fetch import THREADED_BYTES_MIN, Range, fetch_all
-from holdall_store.repository._plan import Check, Job, Located, Put, checks, jobs, one_raw_piece, reach, table_range
+from holdall_store.repository._plan import (
+    Check,
+    Job,
+    Located,
+    Put,
+    checks,
+    jobs,
+    one_raw_piece,
+    reach,
+    runs,
+    table_range,
+)
 from holdall_store.storage import Storage
 from holdall_store.transfer import THREADS, Background, run_all
 
@@ -266,15 +277,21 @@ class BufferReader:
     def _place(self, job: Job, stored: memoryview, verify: bool) -> None:
         """Unpack the chunks of a job, verify them, and put them where they belong."""
         start = job.start
-        for entry, put, position in job.places:
-            piece = stored[entry.offset - start : entry.offset - start + entry.stored_bytes]
-            try:
-                raw = decompress(piece, entry.codec, entry.stride, entry.raw_bytes)
-            except IntegrityError as error:
-                raise self._damaged(entry, job.pack, str(error)) from None
-            if verify:
-                self._verify(raw, entry, job.pack)
-            put(position, raw)
+        for places in runs(job.places):
+            for entry, put, position in places:
+                piece = stored[entry.offset - start : entry.offset - start + entry.stored_bytes]
+                try:
+                    raw = decompress(piece, entry.codec, entry.stride, entry.raw_bytes)
+                except IntegrityError as error:
+                    raise self._damaged(entry, job.pack, str(error)) from None
+                if verify:
+                    self._verify(raw, entry, job.pack)
+                if len(places) == 1:
+                    put(position, raw)
+            if len(places) > 1:
+                first, last = places[0], places[-1].entry
+                end = last.offset + last.stored_bytes
+                first.put(first.position, stored[first.entry.offset - start : end - start])
 
     def _verify(self, raw: bytes | memoryview, entry: Entry, pack: str) -> None:
         if blake3(raw).digest() != entry.digest:
