@@ -38,6 +38,7 @@ __all__ = [
     "parser",
     "results_folder",
     "run_claim",
+    "status_bytes",
 ]
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -99,6 +100,7 @@ class Bench:
         self.metaflow_python: str | None = arguments.metaflow_python
         self._measured: list[dict[str, Any]] = []
         self._judged: list[dict[str, Any]] = []
+        self._left_out: list[dict[str, Any]] = []
         self._notes: list[str] = []
         self._sizes: dict[str, Any] = {}
         self._load_before = load_average()
@@ -213,6 +215,10 @@ class Bench:
             }
         )
 
+    def leave_out(self, key: str, why: str) -> None:
+        """Say why the target `key` of the claim was not judged."""
+        self._left_out.append({"key": key, "what": self.claim.targets[key].what, "why": why})
+
     def note(self, text: str) -> None:
         """Add a sentence that a reader of the figures needs."""
         self._notes.append(text)
@@ -229,6 +235,7 @@ class Bench:
             "load_average": {"before": self._load_before, "after": load_average()},
             "measured": self._measured,
             "targets": self._judged,
+            "left_out": self._left_out,
             "notes": self._notes,
             "skipped": skipped,
         }
@@ -353,11 +360,11 @@ def _make_repository(folder: Path) -> None:
 
 
 def _resident_bytes() -> int:
-    return _status_bytes("VmRSS") or _peak_bytes()
+    return status_bytes("VmRSS") or _peak_bytes()
 
 
 def _peak_bytes() -> int:
-    found = _status_bytes("VmHWM")
+    found = status_bytes("VmHWM")
     if found:
         return found
     import resource
@@ -366,7 +373,7 @@ def _peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _status_bytes(name: str) -> int:
+def status_bytes(name: str) -> int:
     """Return a line of /proc/self/status in bytes; 0 where there is none."""
     try:
         text = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")

@@ -66,6 +66,7 @@ RESULT: dict[str, Any] = {
             "margin": 1.3,
         },
     ],
+    "left_out": [],
     "notes": ["A note."],
     "skipped": None,
 }
@@ -90,7 +91,7 @@ def test_a_benchmark_runs_on_small_data(claim: str, tmp_path: Path) -> None:
         assert all(min(each["samples"]) <= each["value"] <= max(each["samples"]) for each in result["measured"])
         assert all(each.keys() == RESULT["targets"][0].keys() for each in result["targets"])
         judged = json.loads(subprocess.check_output([sys.executable, "-c", _TARGETS, claim], cwd=ROOT, text=True))
-        assert sorted(each["key"] for each in result["targets"]) == sorted(judged)
+        assert sorted(each["key"] for each in [*result["targets"], *result["left_out"]]) == sorted(judged)
     assert list(work.iterdir()) == []
     assert claim in (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
 
@@ -128,6 +129,13 @@ def test_the_report_says_what_was_skipped() -> None:
     skipped = copy.deepcopy(RESULT) | {"skipped": "it is not installed.", "targets": [], "measured": []}
 
     assert "Skipped: it is not installed." in claim_lines(skipped)
+
+
+def test_the_report_says_which_targets_were_not_judged() -> None:
+    """A target without the peer that it is measured against is named with the reason."""
+    left_out = [{"key": "c", "what": "faster than a peer", "why": "the peer is not here"}]
+
+    assert "Not judged: faster than a peer: the peer is not here." in claim_lines(RESULT | {"left_out": left_out})
 
 
 def test_a_quick_run_is_never_taken_for_a_measurement() -> None:
