@@ -23,6 +23,7 @@ from benchmarks._servers import ACCESS_KEY, SECRET_KEY, Nginx, find_tool
 __all__ = [
     "ENVIRON",
     "Objects",
+    "available_memory",
     "boto3_client",
     "describe",
     "find_metaflow",
@@ -259,6 +260,15 @@ def describe(bench: Bench, nginx: Nginx) -> None:
     copies = [bench.child(copy_memory) for _ in range(bench.round_count)]
     bench.record("copying memory into a used buffer", column(copies, "used"), "MB/s", role="limit")
     bench.record("copying memory into a fresh one", column(copies, "fresh"), "MB/s", role="limit")
+
+
+def available_memory() -> int:
+    """Return how many bytes could be taken now; where the system does not say, all that there are."""
+    try:
+        text = Path("/proc/meminfo").read_text(encoding="ascii")
+    except OSError:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return next(int(line.split()[1]) << 10 for line in text.splitlines() if line.startswith("MemAvailable"))
 
 
 def touch_memory(size: int) -> None:

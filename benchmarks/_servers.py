@@ -63,7 +63,7 @@ http {
   sendfile_max_chunk $chunk;
   tcp_nopush on;
   open_file_cache max=30000 inactive=600s;
-  open_file_cache_valid 600s;
+  open_file_cache_valid 1s;
   lua_shared_dict counts 1m;
   lua_package_path "$here/?.lua;;";
   log_by_lua_block { require("_s3_server").count() }

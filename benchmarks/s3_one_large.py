@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from benchmarks import _s3_single as single
 from benchmarks._harness import Bench, Claim, Contender, Sample, Skipped, Target, main
-from benchmarks._s3_common import ENVIRON, Objects, describe, record_lanes
+from benchmarks._s3_common import ENVIRON, Objects, available_memory, describe, record_lanes
 from benchmarks._s3_lanes import Lanes, best, judge_ratio, metaflow
 from benchmarks._servers import Nginx, serve_nginx
 
@@ -97,8 +97,7 @@ def _check_room(bench: Bench, size: int) -> None:
     free = shutil.disk_usage(bench.folder).free
     if free < 3 * size:
         raise Skipped(f"it needs {3 * size >> 30} GiB of disk, and {free >> 30} GiB are free")
-    with open("/proc/meminfo", encoding="ascii") as file:
-        available = next(int(line.split()[1]) << 10 for line in file if line.startswith("MemAvailable"))
+    available = available_memory()
     if available < 4 * size:  # the object twice, in a client and its parser, and the server's and the target's pages
         raise Skipped(f"it needs {4 * size >> 30} GiB of memory, and {available >> 30} GiB are available")
 
