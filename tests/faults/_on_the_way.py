@@ -38,7 +38,7 @@ PASSING: Final[dict[str, Fault]] = {
     "closed after": Close(forwarded=True),
     "torn": Truncate(),
     "torn by a reset": Truncate(reset=True),
-    "refused": Refuse(),
+    "refused": Refuse(0.01),
     "slow down": Say(503, "SlowDown"),
     "slow down after": Say(503, "SlowDown", forwarded=True),
     "429": Say(429, "TooManyRequests", (("Retry-After", "0"),)),

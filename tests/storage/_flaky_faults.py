@@ -58,7 +58,7 @@ class Close:
 
 @dataclass(frozen=True)
 class Stall:
-    """Silence: instead of the answer, in the middle of its head, or in the middle of its body (if it has one)."""
+    """Silence: instead of the answer, in the middle of its head, or in that of its body (if it has one)."""
 
     head: float = 0
     body: float = 0
@@ -70,7 +70,7 @@ class Stall:
         if self.body and len(body) > 1:
             turn.client.sendall(head + body[: max(int(len(body) * self.body), 1)])
         else:
-            turn.client.sendall(head[: int(len(head) * self.head)])
+            turn.client.sendall(head[: int(len(head) * (self.head or self.body))])
         turn.hold()
 
 
@@ -100,6 +100,9 @@ class WrongLength:
     def strike(self, turn: Turn) -> None:
         turn.read_body()
         answer = turn.forward()
+        if turn.exchange.method == "HEAD":  # it would be a lie about the object
+            turn.send(answer)
+            return
         right = int(answer.length or len(answer.body))
         turn.client.sendall(answer.head(max(right + self.by, 0)) + turn.shown(answer))
 

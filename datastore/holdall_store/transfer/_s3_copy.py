@@ -18,7 +18,9 @@ __all__ = ["CopyItem", "copy_job"]
 _DONE: Final = frozenset({200})
 _COMPLETED: Final = frozenset({200, 404})
 _LOOKED: Final = frozenset({200, 404})
-_DONE_OR_TOO_LARGE: Final = frozenset({200, 400})
+_TOO_LARGE: Final = ("EntityTooLarge", "InvalidRequest")
+"""What a server says, with others of the same status, of an object that must be copied in parts."""
+
 _DESCRIBING: Final = ("content-type", "content-encoding", "content-language", "content-disposition", "cache-control")
 
 
@@ -60,16 +62,17 @@ def copy_job(item: CopyItem) -> Job[str]:
     if item.size is None or item.size <= COPY_BYTES_MAX:
         headers = (*item.source_headers, *item.encryption.write)
         target = item.target
-        (response,) = yield (
-            Request("PUT", target.bucket, target.key, (), headers, accept=_DONE_OR_TOO_LARGE, retry_if=is_failure),
-        )
-        if response.status == 200:
+        request = Request("PUT", target.bucket, target.key, (), headers, accept=_DONE, retry_if=is_failure)
+        try:
+            (response,) = yield (request,)
+        except StorageError as error:
+            if not any(code in str(error) for code in _TOO_LARGE):
+                raise
+            found = yield from _look(item)
+            if int(found.headers.get("content-length", "0")) <= COPY_BYTES_MAX:
+                raise
+        else:
             return parse_xml(response.body, item.url).texts().get("ETag", "").strip('"')
-        if not (b"EntityTooLarge" in response.body.tobytes() or b"InvalidRequest" in response.body.tobytes()):
-            raise_failure(response, "create", item.url)
-        found = yield from _look(item)
-        if int(found.headers.get("content-length", "0")) <= COPY_BYTES_MAX:
-            raise_failure(response, "create", item.url)
     else:
         found = yield from _look(item)
     return (yield from _copy_in_parts(item, found))
