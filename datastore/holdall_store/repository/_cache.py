@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +27,8 @@ from holdall_store.storage import Buffer, LocalStorage
 __all__ = ["Cache", "CacheFile"]
 
 SLACK_SHARE: Final = 16
-"""After a sixteenth of the bound was written, one looks whether room has to be made."""
+"""One looks whether room has to be made when a sixteenth of the bound was written, on the average: that takes time where
+there are many files, and processes that write little need not know of each other."""
 
 _NEW: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -72,12 +74,12 @@ class Cache:
     another; data are found by what they hash to, so stores share them.
     """
 
-    def __init__(self, settings: Settings, place: str) -> None:
+    def __init__(self, settings: Settings, place: str, chance: Callable[[], float] = random.random) -> None:
         self.settings = settings
         self.root = settings.cache_folder() / REMOTE_FOLDER
         self.records = LocalStorage(self.root / "records" / blake3(place.encode()).hexdigest(length=16))
         self.data = LocalStorage(self.root / "data")
-        self._written: int | None = None
+        self._chance = chance
 
     @property
     def bound(self) -> int:
@@ -157,12 +159,9 @@ class Cache:
         return True
 
     def _make_room(self, size: int, keep: Path) -> None:
-        """Note that `size` bytes came, and from time to time delete what was used longest ago, but not `keep`."""
-        if self._written is None or self._written + size > self.bound // SLACK_SHARE:
+        """Delete what was used longest ago, but not `keep`, if `size` bytes more are likely to be a reason to."""
+        if size * SLACK_SHARE >= self.bound * self._chance():
             trim_cache(self.settings, keep=keep)
-            self._written = 0
-        else:
-            self._written += size
 
     def _touch(self, path: Path) -> bool:
         """Note that a file is used now; return whether it is there."""
@@ -180,8 +179,6 @@ class Cache:
 
     def _explain(self, path: Path, error: OSError) -> None:
         logger().debug("Not kept in the cache: %s (%s)", path, error)
-        if error.errno in _NO_ROOM:
-            self._written = None  # somebody else fills the disk: look what can go when the next file comes
 
 
 def data_key(name: str) -> str:

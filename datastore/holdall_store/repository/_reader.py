@@ -16,7 +16,6 @@ from blake3 import blake3
 
 from holdall_store.errors import IntegrityError, ObjectNotFoundError, StorageError
 from holdall_store.format import BufferRef, Entry, Footer, PackRef, PackTable, decompress, pack_key
-from holdall_store.repository._fetch import THREADED_BYTES_MIN, Range, fetch_all
 from holdall_store.repository._plan import (
     Check,
     Job,
@@ -30,7 +29,7 @@ from holdall_store.repository._plan import (
     table_range,
 )
 from holdall_store.storage import Storage
-from holdall_store.transfer import THREADS, Background, run_all
+from holdall_store.transfer import THREADED_BYTES_MIN, THREADS, Background, Range, fetch_ranges, run_all
 
 __all__ = ["BufferReader", "Pending", "inline_buffer"]
 
@@ -164,7 +163,7 @@ class BufferReader:
             self._keep(ref, data)
 
         try:
-            fetch_all(self._storage, ranges, keep)
+            fetch_ranges(self._storage, ranges, keep)
         except ObjectNotFoundError as error:
             raise _lost(error) from None
         return ahead
@@ -186,7 +185,7 @@ class BufferReader:
             threads=THREADS if total >= THREADED_BYTES_MIN else 1,
         )
         ranges = [Range(self._key(job.pack), job.start, job.end - job.start) for job in there]
-        fetch_all(self._storage, ranges, lambda number, data: self._place(there[number], data, verify))
+        fetch_ranges(self._storage, ranges, lambda number, data: self._place(there[number], data, verify))
 
     def locate(self, ref: BufferRef, packs: Sequence[PackRef]) -> list[tuple[str, Entry]]:
         """Return the chunks of a buffer with the packs that hold them."""

@@ -85,6 +85,11 @@ class ObjectStorage(Storage):
         return {**self.__dict__, "_store": None, "_process": 0}
 
     @property
+    def config(self) -> ObjectConfig:
+        """Where the bucket is, and how to reach it."""
+        return self._config
+
+    @property
     def url(self) -> str:
         return self._config.url
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from holdall_store.storage._contract import Storage
+from holdall_store.storage._object import ObjectStorage
 from holdall_store.storage._object_config import ObjectConfig, make_config
 from holdall_store.storage._object_errors import Answer, explain, read_reply
 from holdall_store.storage._object_library import chained_credentials, configured_region
@@ -9,9 +11,17 @@ from holdall_store.storage._object_library import chained_credentials, configure
 __all__ = [
     "Answer",
     "ObjectConfig",
+    "bucket_of",
     "chained_credentials",
     "configured_region",
     "explain",
     "make_config",
     "read_reply",
 ]
+
+
+def bucket_of(storage: Storage) -> ObjectConfig | None:
+    """Return where the objects of a storage lie, if that is S3 or what speaks like it."""
+    if isinstance(storage, ObjectStorage) and storage.config.kind == "s3":
+        return storage.config
+    return None
