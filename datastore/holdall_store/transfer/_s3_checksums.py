@@ -70,7 +70,7 @@ def digest(name: str, parts: Iterable[Buffer]) -> bytes:
     return (state ^ ((1 << width) - 1)).to_bytes(width // 8, "big")
 
 
-def check_body(headers: Mapping[str, str], parts: Iterable[Buffer], where: str, *, thorough: bool) -> None:
+def check_body(headers: Mapping[str, str], parts: Iterable[Buffer], where: object, *, thorough: bool) -> None:
     """Raise `IntegrityError` unless the whole object that `parts` are has the checksum that the answer tells, if any.
 
     An ETag that is an MD5 counts if `thorough`: it takes longer than a fast network.

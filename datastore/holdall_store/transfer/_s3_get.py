@@ -64,6 +64,9 @@ class Wanted:
         """The address, for people."""
         return f"s3://{self.place.bucket}/{self.place.key}"
 
+    def __str__(self) -> str:
+        return self.url
+
 
 class Reader:
     """How objects are read: with which headers, how much of them in memory, and what is checked."""
@@ -92,7 +95,7 @@ class Reader:
     def first(self, wanted: Wanted) -> Request:
         """Return the first request for `wanted`."""
         place, size = wanted.place, wanted.size
-        if wanted.offset is None and wanted.length is None:
+        if self.wants_all(wanted):
             headers = self._first if size is None or size > FIRST_BYTES else self.headers
         elif wanted.length is not None and wanted.length < 0:
             headers = self.ranged(f"bytes={wanted.length}")
@@ -103,10 +106,15 @@ class Reader:
         accept = _MISSING_OK if self.missing_ok else _FOUND
         return Request("GET", place.bucket, place.key, wanted.query, headers, accept=accept)
 
+    @staticmethod
+    def wants_all(wanted: Wanted) -> bool:
+        """Tell whether a whole object is wanted."""
+        return wanted.offset is None and wanted.length is None
+
     def check(self, headers: Mapping[str, str], body: memoryview, wanted: Wanted) -> None:
         """Raise `IntegrityError` if `body`, which is the whole object, is not what the server says that it is."""
         if self.verify is not False:
-            check_body(headers, (body,), wanted.url, thorough=self.verify is True)
+            check_body(headers, (body,), wanted, thorough=self.verify is True)
 
     def keeps_in_memory(self, size: int) -> bool:
         """Tell whether `size` bytes more may be kept in memory."""
@@ -145,13 +153,16 @@ def get_job(reader: Reader, wanted: Wanted) -> Job[S3Object]:
         status = response.status
         if status == 206:
             body = response.body
+            size = len(body)
+            # What is true of most objects is found out without parsing.
+            if response.headers.get("content-range") == f"bytes 0-{size - 1}/{size}" and reader.wants_all(wanted):
+                if reader.verify is not False:
+                    reader.check(response.headers, body, wanted)
+                return reader.make(wanted, response.headers, body, Span(0, size), size)
             told = parse_content_range(response.headers.get("content-range", ""))
             if told is None or told[0].length != len(body):
                 raise StorageError(f"The server's answer for {wanted.url} does not say which bytes it holds.")
             span, total = told
-            if length is None and wanted.offset is None and span.begin == 0 and span.end == total:
-                reader.check(response.headers, body, wanted)
-                return reader.make(wanted, response.headers, body, span, total)
             found = yield from _go_on(reader, wanted, response, span, total)
         elif status == 200:
             found = _cut(reader, wanted, response)
@@ -292,7 +303,7 @@ def _verify_whole(reader: Reader, wanted: Wanted, headers: Mapping[str, str], pa
     if reader.verify is True:
         response = yield from _head(reader, wanted)
         if response.headers.get("etag") == headers.get("etag"):
-            check_body(response.headers, parts, wanted.url, thorough=True)
+            check_body(response.headers, parts, wanted, thorough=True)
 
 
 def _head(reader: Reader, wanted: Wanted) -> Steps:

@@ -91,7 +91,7 @@ class Names:
 
     def place(self, name: object) -> Place:
         """Return where the object is that the caller calls `name`; ``None`` and ``""`` are the root itself."""
-        if name is None or name == "":
+        if not name and (name is None or name == ""):
             return self._root_place()
         if not isinstance(name, str):
             raise UnsupportedTypeError(f"A key is a str, not {type(name).__name__}: {name!r:.80}.")
@@ -104,7 +104,7 @@ class Names:
             if not key:
                 raise InvalidNameError(f"{name!r:.200} names a bucket and no object in it: write s3://bucket/key.")
             return Place(bucket, _check(key), name)
-        if is_url(name):
+        if name[:2] in ("s3", "S3") and is_url(name):
             raise InvalidNameError(
                 f"{name!r:.200} is a URL, and keys are relative to {self.root}. Use S3() without a root for whole URLs."
             )
