@@ -26,7 +26,6 @@ from holdall._cli_export import (
 from holdall._cli_find import artifact_json, parse
 from holdall._cli_output import Output
 from holdall._client import Client
-from holdall._defaults import STORE_FOLDER
 from holdall._recorder import ActiveRun, RunContext
 from holdall._reference import Reference
 from holdall._text import new_text, size_text
@@ -72,13 +71,15 @@ def put(client: Client, options: argparse.Namespace, output: Output) -> int:
         raise InvalidNameError(
             f"{options.reference!r} cannot be saved to: every save is a new run. Write flow/artifact."
         )
+    if not options.path:
+        raise InvalidNameError("An empty path names no file or directory. The working directory is '.'.")
     if reference.artifact is None and options.path == "-":
         raise InvalidNameError(f"What comes from standard input has no name: write {reference.flow}/NAME.")
     home = client if reference.namespace is None else client.in_namespace(reference.namespace)
     with _source(options.path, reference.artifact or "") as path:
         if not path.exists():
             raise FileNotFoundError(f"There is no file or directory {options.path!r}.")
-        _check_source(path, reference, options.path)
+        _check_source(home, path, reference, options.path)
         with RunContext(reference.flow, params=None, tags=options.tags, client=home) as run:
             artifact = _save(run, path, reference.artifact)
     if output.as_json:
@@ -193,13 +194,14 @@ def _source(path: str, name: str) -> Generator[Path]:
         yield file
 
 
-def _check_source(path: Path, reference: Reference, given: str) -> None:
+def _check_source(client: Client, path: Path, reference: Reference, given: str) -> None:
     """Refuse what cannot be saved before a run begins: it would be left behind empty, and failed."""
-    from holdall_store.serializers.files import encode_directory, encode_file
+    from holdall._files import encode_folder
+    from holdall_store.serializers.files import encode_file
 
     check_name(path.resolve().name if reference.artifact is None else reference.artifact, "artifact")
     if path.is_dir():
-        encode_directory(path, (STORE_FOLDER,))  # which looks at what is there, and reads no file
+        encode_folder(client.repository, path)  # which looks at what is there, and reads no file
         return
     if not path.is_file():
         name = f"{reference.flow}/{reference.artifact or 'NAME'}"

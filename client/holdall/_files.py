@@ -8,15 +8,26 @@ import os
 import shutil
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
+from holdall._defaults import STORE_FOLDER
 from holdall_store.errors import HoldallError, StorageError
 from holdall_store.repository import COMPLETE_MARK, FILES_FOLDER, Repository, StoredArtifact, artifact_key, trim_cache
-from holdall_store.serializers.files import DIRECTORY_TAG, extract_directory, extract_file, parse_directory, parse_file
+from holdall_store.serializers import Encoded
+from holdall_store.serializers.files import (
+    DIRECTORY_TAG,
+    check_patterns,
+    encode_directory,
+    extract_directory,
+    extract_file,
+    parse_directory,
+    parse_file,
+)
+from holdall_store.storage import LocalStorage
 
-__all__ = ["cached_copy", "extract", "open_file"]
+__all__ = ["cached_copy", "encode_folder", "extract", "open_file"]
 
 AHEAD_BYTES: Final = 64 << 20
 """What is fetched at once of a large file: eight ranges that travel together."""
@@ -55,6 +66,13 @@ class _FileStream(io.RawIOBase):
             view[:length] = self._repository.read_range(self._artifact, self._buffer, self._position, length)
             self._position += length
         return length
+
+
+def encode_folder(repository: Repository, path: str | os.PathLike[str], ignore: Iterable[str] = ()) -> Encoded:
+    """Encode a directory to be saved in `repository`: without stores of the default name, and without that one."""
+    storage = repository.storage
+    store = storage.path if isinstance(storage, LocalStorage) else None
+    return encode_directory(path, (STORE_FOLDER, *check_patterns(ignore)), apart=store)
 
 
 def open_file(repository: Repository, artifact: StoredArtifact) -> io.RawIOBase:

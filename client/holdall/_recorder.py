@@ -18,7 +18,7 @@ from typing import Any, Final, ParamSpec, TypeVar, overload
 
 from holdall._artifact import Artifact
 from holdall._client import Client, missing_artifact
-from holdall._defaults import STORE_FOLDER, default_flow, default_user, resolve_namespace
+from holdall._defaults import default_flow, default_user, resolve_namespace
 from holdall._messages import kind_of, readable, shown
 from holdall._provenance import Provenance
 from holdall._reference import Reference
@@ -184,7 +184,7 @@ class ActiveRun:
         from holdall_store.serializers.files import encode_file
 
         checked = check_name(name if name is not None else Path(path).resolve().name, "artifact")
-        stored = self._writer.save({checked: encode_file(Path(path))}, commit=self._single_saves)
+        stored = self._writer.save({checked: encode_file(path)}, commit=self._single_saves)
         return self._handles(stored)[checked]
 
     def save_dir(
@@ -193,17 +193,16 @@ class ActiveRun:
         """Save a directory with all that is in it, under its own name or `name`.
 
         `ignore` lists patterns of what is left out, such as ``*.tmp`` (names anywhere) or ``data/raw`` (paths from the
-        top); ``.holdall`` always is.
+        top); ``.holdall``, and the store itself under any name, always are.
 
-        Permissions, empty directories, and symbolic links that stay inside are kept; a link that points outside raises
-        `UnsupportedTypeError`, since what it means elsewhere cannot be known.
+        Permissions, empty directories, and symbolic links that stay inside are kept, absolute ones as relative; a link
+        that points outside raises `UnsupportedTypeError`, since what it means elsewhere cannot be known.
         """
-        from holdall_store.serializers.files import encode_directory
+        from holdall._files import encode_folder
 
         checked = check_name(name if name is not None else Path(path).resolve().name, "artifact")
-        stored = self._writer.save(
-            {checked: encode_directory(Path(path), (STORE_FOLDER, *ignore))}, commit=self._single_saves
-        )
+        encoded = encode_folder(self._client.repository, path, ignore)
+        stored = self._writer.save({checked: encoded}, commit=self._single_saves)
         return self._handles(stored)[checked]
 
     def log(self, metrics: Mapping[str, Any] | None = None, /, *, step: float | None = None, **named: Any) -> None:

@@ -191,6 +191,31 @@ def test_directories(storage: CountingStorage, workdir: Path) -> None:
         saved.load(columns=["a"])
 
 
+def test_what_a_directory_leaves_out(workdir: Path) -> None:
+    """The store is left out under any name, and so is what one pattern, or several, mean."""
+    (workdir / "kept.txt").write_text("x")
+    (workdir / "left.tmp").write_text("x")
+    client = holdall.Client("mystore", namespace="user:ana")
+    for number in range(2):
+        with holdall.run("churn", client=client) as run:
+            run.save(value=number)
+            run.save_dir(".", "all", ignore="*.tmp")
+        copy = holdall.load("churn/all", client=client)
+        assert sorted(os.listdir(copy)) == ["kept.txt"]
+
+
+@pytest.mark.parametrize("name", [None, "all"])
+def test_an_empty_path_is_not_the_working_directory(workdir: Path, name: str | None) -> None:
+    """What an unset variable gives is refused."""
+    with holdall.run("churn") as run:
+        with pytest.raises(holdall.InvalidNameError, match="empty path"):
+            run.save_dir("", name)
+        with pytest.raises(holdall.InvalidNameError, match="empty path"):
+            run.save_file("", name)
+    assert run.id
+    assert list(holdall.Run(run.pathspec)) == []
+
+
 def test_what_is_no_file(storage: CountingStorage) -> None:
     """An object has no bytes of its own: asking for them says what to do instead."""
     artifact = save(storage, x=5)["x"]

@@ -343,8 +343,9 @@ def make_link_outside(path: Path) -> None:
         (Path.touch, "a:b", "a:b"),
         (None, "source", "There is no file or directory 'source'"),
         (None, "/dev/null", "neither a file nor a directory"),
+        (None, "", "An empty path names no file or directory"),
     ],
-    ids=["fifo", "link", "name", "missing", "device"],
+    ids=["fifo", "link", "name", "missing", "device", "empty"],
 )
 def test_a_refused_put_begins_no_run(
     make: Callable[[Path], None] | None, name: str, told: str, folder: Path, capsys: pytest.CaptureFixture[str]

@@ -24,18 +24,19 @@ import os
 import re
 import stat
 from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from holdall_store.errors import ConflictError, UnsupportedTypeError
+from holdall_store.errors import ConflictError, InvalidNameError, UnsupportedTypeError
 from holdall_store.serializers._file_nodes import DIRECTORY_TAG, FILE_TAG, link_problem
 from holdall_store.serializers._protocol import BufferSource, Encoded, FileSource, Serializer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from holdall_store.serializers._protocol import Node
 
-__all__ = ["SERIALIZERS", "OpenSource", "encode_directory", "encode_file", "open_source"]
+__all__ = ["SERIALIZERS", "OpenSource", "check_patterns", "encode_directory", "encode_file", "open_source"]
 
 SERIALIZERS: tuple[Serializer, ...] = ()
 """None: no object is a file. Whoever saves a path calls `encode_file` or `encode_directory`."""
@@ -60,6 +61,7 @@ def encode_file(path: str | os.PathLike[str]) -> Encoded:
 
     Errors of the system about the file are Python's own, and name it.
     """
+    _check_given(path)
     name = os.path.basename(os.path.abspath(path))
     _check_text(name, os.fspath(path))
     real = os.path.realpath(path)
@@ -77,18 +79,22 @@ def encode_file(path: str | os.PathLike[str]) -> Encoded:
     return Encoded(node, buffers, "file")
 
 
-def encode_directory(path: str | os.PathLike[str], ignore: Iterable[str] = ()) -> Encoded:
+def encode_directory(
+    path: str | os.PathLike[str], ignore: Iterable[str] = (), *, apart: str | os.PathLike[str] | None = None
+) -> Encoded:
     """Encode a folder and all that is in it; if `path` is a symbolic link, it is followed.
 
     `ignore` holds shell patterns: one without a slash is matched with every name (``*.pyc``, ``__pycache__``), one
     with a slash with paths from the top (``data/*.tmp``); what lies in an ignored folder is ignored. Kept are files,
-    folders, permission bits, and symbolic links that stay within the folder. Anything else is refused by name. Files
-    with several hard links become several files.
+    folders, permission bits, and symbolic links that stay within the folder; absolute ones become relative. Anything
+    else is refused by name. Files with several hard links become several files. The folder `apart`, if it lies within,
+    is left out.
     """
+    _check_given(path)
     name = os.path.basename(os.path.abspath(path)) or "root"
     _check_text(name, os.fspath(path))
     real = os.path.realpath(path)
-    tree = _Tree(real, _ignored(ignore))
+    tree = _Tree(real, os.path.abspath(path), _ignored(ignore), os.path.realpath(apart) if apart else "")
     tree.scan()
     buffers, bundles = _bundle(tree)
     entries: dict[str, Node] = {
@@ -188,9 +194,11 @@ def _changed(source: FileSource, how: str) -> ConflictError:
 class _Tree:
     """What was found in a folder, as columns."""
 
-    def __init__(self, root: str, ignored: Callable[[str, str], bool]) -> None:
+    def __init__(self, root: str, given: str, ignored: Callable[[str, str], bool], apart: str) -> None:
         self._root = root
+        self._given = given  # as the caller writes the root, and as absolute links may
         self._ignored = ignored
+        self._apart = apart
         self.folders: list[str] = []
         self.folder_modes: list[int] = []
         self.counts: list[int] = []
@@ -231,7 +239,8 @@ class _Tree:
                 self.file_modes.append(found.st_mode & 0o777)
                 self.sources.append(_source(entry.path, found))
             elif kind == stat.S_IFDIR:
-                inner.append((path, found.st_mode))
+                if entry.path != self._apart:
+                    inner.append((path, found.st_mode))
             elif kind == stat.S_IFLNK:
                 self._add_link(path, entry.path)
             else:
@@ -244,6 +253,9 @@ class _Tree:
     def _add_link(self, path: str, place: str) -> None:
         target = os.readlink(place)
         _check_text(target, place)
+        inside = self._inside(target)
+        if inside is not None:
+            target = os.path.relpath(f"/{inside}", os.path.dirname(f"/{path}"))
         problem = link_problem(path, target)
         if problem:
             raise UnsupportedTypeError(
@@ -251,6 +263,13 @@ class _Tree:
                 "Ignore it, or replace it by what it points to."
             )
         self.links.append([path, target])
+
+    def _inside(self, target: str) -> str | None:
+        """Return the path in the folder that an absolute target names; None for any other."""
+        for root in (self._root, self._given):
+            if os.path.normpath(target) == target and (target == root or target.startswith(root.rstrip("/") + "/")):
+                return target[len(root) :].lstrip("/")
+        return None
 
 
 def _entry_name(entry: os.DirEntry[str]) -> str:
@@ -287,11 +306,23 @@ def _modes(modes: list[int]) -> dict[str, Node]:
     return {"most": most, "other": {str(index): mode for index, mode in enumerate(modes) if mode != most}}
 
 
+def check_patterns(patterns: object) -> list[str]:
+    """Return shell patterns as a list, of which a single one may be given as it is; refuse what is no text."""
+    if isinstance(patterns, str):
+        return [patterns]
+    if not isinstance(patterns, Iterable):
+        raise InvalidNameError(f"ignore is a list of patterns, such as ['*.tmp'], not {patterns!r:.80}.")
+    checked = []
+    for pattern in patterns:
+        if not isinstance(pattern, str):
+            raise InvalidNameError(f"ignore is a list of patterns, such as ['*.tmp']; {pattern!r:.80} is no text.")
+        checked.append(pattern)
+    return checked
+
+
 def _ignored(patterns: Iterable[str]) -> Callable[[str, str], bool]:
     """Return whether any of `patterns` means what has a name and a path."""
-    if isinstance(patterns, str):
-        patterns = [patterns]
-    stripped = [pattern.removeprefix("./").rstrip("/") for pattern in patterns]
+    stripped = [pattern.removeprefix("./").rstrip("/") for pattern in check_patterns(patterns)]
     names = _any_of(pattern for pattern in stripped if "/" not in pattern)
     paths = _any_of(pattern.lstrip("/") for pattern in stripped if "/" in pattern)
     return lambda name, path: bool((names and names.match(name)) or (paths and paths.match(path)))
@@ -300,6 +331,15 @@ def _ignored(patterns: Iterable[str]) -> Callable[[str, str], bool]:
 def _any_of(patterns: Iterable[str]) -> re.Pattern[str] | None:
     expression = "|".join(map(fnmatch.translate, patterns))
     return re.compile(expression) if expression else None
+
+
+def _check_given(path: str | os.PathLike[str]) -> None:
+    """Refuse an empty path, which Python would take for the working directory, and bytes."""
+    given = os.fspath(path)
+    if not isinstance(given, str):
+        raise InvalidNameError(f"{given!r:.80} is no path as text: os.fsdecode(...) makes it one.")
+    if not given:
+        raise InvalidNameError("An empty path names no file or directory. The working directory is '.'.")
 
 
 def _check_text(name: str, path: str) -> None:
