@@ -12,13 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from holdall_store.errors import (
-    AlreadyExistsError,
-    ConflictError,
-    IntegrityError,
-    InvalidNameError,
-    UnsupportedTypeError,
-)
+from holdall_store.errors import AlreadyExistsError, ConflictError, IntegrityError, UnsupportedTypeError
 from holdall_store.serializers import FileSource, _files
 from holdall_store.serializers._file_extract import READ_BYTES, extract_directory, extract_file
 from holdall_store.serializers._file_nodes import Entry, parse_directory, parse_file
