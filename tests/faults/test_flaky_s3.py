@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import threading
@@ -31,10 +32,14 @@ from holdall_store.transfer import (
     _watch,
 )
 from holdall_store.transfer._s3_files import is_partial_name
+from holdall_store.transfer.aio import AsyncS3
 from holdall_store.transfer.executor import HttpExecutor
 from holdall_store.transfer.s3 import S3
 
 ALL = HARMLESS | PASSING | SILENT
+MIXTURE = [fault for name, fault in (PASSING | HARMLESS).items() if name != "request timeout"]
+"""Without the one whose reason is in the body, which the answer to a HEAD has none of."""
+
 STALL_TIMEOUT = 0.25
 
 
@@ -81,15 +86,19 @@ def fill(server: BucketServer) -> None:
         server.store(f"root/{key}", data)
 
 
+def options_for(proxy: FlakyProxy) -> dict[str, str]:
+    """Return where the proxy is, and credentials."""
+    return {"endpoint_url": proxy.url, "key": "access", "secret": "a-secret-key", "region": "us-east-1"}
+
+
 @contextlib.contextmanager
 def session(proxy: FlakyProxy, tmp_path: Path, **options: Any) -> Iterator[S3]:
     """Give an `S3`; when it is closed, its threads, connections and temporary files are gone."""
     tmproot = tmp_path / "tmp"
     tmproot.mkdir(exist_ok=True)
-    storage_options = {"endpoint_url": proxy.url, "key": "access", "secret": "a-secret-key", "region": "us-east-1"}
     before = set(threading.enumerate())
     options = {"deadline": 20, "concurrency": 8, "tmproot": tmproot, **options}
-    with S3("s3://bucket/root", storage_options=storage_options, **options) as s3:
+    with S3("s3://bucket/root", storage_options=options_for(proxy), **options) as s3:
         yield s3
     assert {thread for thread in set(threading.enumerate()) - before if thread.name.startswith("holdall")} == set()
     assert proxy.wait_until_left()
@@ -136,7 +145,7 @@ def test_every_verb_while_requests_get_no_answer(
     monkeypatch.setattr(_watch, "LOOK_EVERY", 0.05)
     # To the answer to a write more time is given: half of the deadline.
     for verb in (*READS, "put", "put_files", "copy", "delete"):
-        play(verb, running, proxy, tmp_path, once_each(ALL[fault], share=0.2), deadline=2)
+        play(verb, running, proxy, tmp_path, once_each(ALL[fault], share=0.12), deadline=2)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -144,9 +153,8 @@ def test_every_verb_with_any_mixture_of_faults(
     seed: int, running: BucketServer, proxy: FlakyProxy, tmp_path: Path
 ) -> None:
     """The same, with faults that come one after the other for the same request."""
-    faults = [fault for name, fault in (PASSING | HARMLESS).items() if name != "request timeout"]
     for number, verb in enumerate(VERBS):
-        play(verb, running, proxy, tmp_path, mixed(*faults, attempts=3, share=0.7, seed=seed * 100 + number))
+        play(verb, running, proxy, tmp_path, mixed(*MIXTURE, attempts=3, share=0.7, seed=seed * 100 + number))
         assert proxy.struck, verb
 
 
@@ -180,7 +188,7 @@ def test_every_verb_when_nothing_helps(fault: str, running: BucketServer, proxy:
     struck, _ = FINAL[fault]
     for verb in VERBS:
         with pytest.raises(HoldallError) as caught:
-            play(verb, running, proxy, tmp_path, always(struck), deadline=0.3)
+            play(verb, running, proxy, tmp_path, always(struck), deadline=0.15)
         assert "a-secret-key" not in str(caught.value)
         assert len(proxy.log) <= 40 or fault == "not HTTP"
         assert running.keys() == sorted(f"root/{key}" for key in OBJECTS)
@@ -279,6 +287,40 @@ def test_nothing_but_silence(
     with pytest.raises(StorageError, match="in time|within"):
         play(verb, running, proxy, tmp_path, always(Stall()), deadline=0.4)
     assert len(proxy.log) < 100
+
+
+@pytest.mark.parametrize("verb", ["get", "get_files", "list", "put", "copy", "delete"])
+def test_nobody_answers(verb: str, running: BucketServer, proxy: FlakyProxy, tmp_path: Path) -> None:
+    """Where no connection is to be had, that is what is said."""
+    proxy.refuse(600)
+    with pytest.raises(StorageError, match="nobody answers there"):
+        play(verb, running, proxy, tmp_path, always(Stall()), deadline=0.1)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_the_asynchronous_twin(seed: int, running: BucketServer, proxy: FlakyProxy, tmp_path: Path) -> None:
+    """In an event loop it is the same."""
+    fill(running)
+    proxy.reset(mixed(*MIXTURE, attempts=3, share=0.7, seed=seed))
+    before = set(threading.enumerate())
+
+    async def use() -> None:
+        async with AsyncS3("s3://bucket/root", storage_options=options_for(proxy), deadline=20, concurrency=8) as s3:
+            assert [found.blob for found in await s3.get_many(OBJECTS)] == [*OBJECTS.values()]
+            assert {found.key: found.blob async for found in s3.iter_many(OBJECTS)} == OBJECTS
+            assert (await s3.info("large")).size == len(OBJECTS["large"])
+            assert {found.key for found in await s3.list_recursive()} == OBJECTS.keys()
+            await s3.put_many(FILES.items())
+            await s3.copy("large", "copied")
+            await s3.delete_many(["a", "empty"])
+
+    asyncio.run(use())
+    assert {key: running.content(f"root/{key}") for key in FILES} == FILES
+    assert running.content("root/copied") == OBJECTS["large"]
+    assert running.content("root/a") is None
+    assert proxy.struck
+    assert {thread for thread in set(threading.enumerate()) - before if thread.name.startswith("holdall")} == set()
+    assert proxy.wait_until_left()
 
 
 def test_the_first_failure_ends_the_rest(running: BucketServer, proxy: FlakyProxy, tmp_path: Path) -> None:
