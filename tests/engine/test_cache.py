@@ -19,6 +19,7 @@ from tests.engine._remote import Remote, cached, incoming, reader
 
 from holdall_store.errors import IntegrityError, ObjectNotFoundError, UnsafeLoadError
 from holdall_store.repository import Repository, StoredArtifact, cache_usage, clear_cache, trim_cache
+from holdall_store.repository._cache import Cache
 from holdall_store.repository._cache_buffers import CacheDamagedError, CachedBuffers
 from holdall_store.repository._repository import DAMAGED_TRIES
 from holdall_store.serializers import encode
@@ -436,6 +437,24 @@ def test_what_was_used_longest_ago_goes_first(home: Path) -> None:
     assert {path in left for path in paths[1:2]} == {False}
     assert paths[0] in left
     assert cache_usage(reader(storage, home).settings).bytes <= bound
+
+
+@pytest.mark.parametrize(("chance", "left"), [(1.0, 3), (0.0, 2)])
+def test_room_is_looked_for_by_chance(home: Path, chance: float, left: int) -> None:
+    """A small file is seldom a reason to look at all others; where it is, what is too much goes."""
+    config = reader(Remote(), home, cache_bytes=1 << 20).settings
+    cache = Cache(config, "far", lambda: chance)
+    for number in range(2):
+        old = home / "cache" / "remote" / "data" / f"{number}{number}" / "old"
+        old.parent.mkdir(parents=True, mode=0o700)
+        old.write_bytes(bytes(600_000))
+        os.utime(old, (number, number))
+    (home / "cache" / "remote").chmod(0o700)
+
+    cache.keep_record("runs/a/00000000", b"small")
+
+    assert len(cached(home)) + len(cached(home, "records")) == left
+    assert len(cached(home, "records")) == 1
 
 
 def test_what_is_larger_than_the_bound_is_not_kept(home: Path) -> None:
