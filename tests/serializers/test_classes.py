@@ -112,6 +112,42 @@ def test_new_fields_have_their_defaults(monkeypatch: pytest.MonkeyPatch) -> None
     assert decode(node, no_buffers, trust=True).sizes == [64, 32]
 
 
+def define_tuple(monkeypatch: pytest.MonkeyPatch, body: str) -> Any:
+    """Return the named tuple ``Row`` of a module of one's own, as that module says today."""
+    module = types.ModuleType("own_rows")
+    monkeypatch.setitem(sys.modules, "own_rows", module)
+    lines = "".join(f"    {line}\n" for line in body.split("; "))
+    exec(f"from typing import NamedTuple\nclass Row(NamedTuple):\n{lines}", vars(module))
+    return module.Row
+
+
+def test_fields_of_named_tuples_are_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fields may change places and come with a default; one that is gone, or new without a default, is named."""
+    node = encode(define_tuple(monkeypatch, "lr: float; depth: int")(0.5, 2)).node
+    assert node["fields"] == ["lr", "depth"]
+    for body, expected in [
+        ("depth: int; lr: float", {"depth": 2, "lr": 0.5}),
+        ("seed: int = 7; depth: int = 0; lr: float = 0", {"seed": 7, "depth": 2, "lr": 0.5}),
+    ]:
+        define_tuple(monkeypatch, body)
+        assert decode_untrusted(node)._asdict() == expected
+    for body, error in [
+        ("rate: float; depth: int", r"own_rows:Row have changed .*gone is 'lr'; new is 'rate'.*code of that time"),
+        ("depth: int", r"gone is 'lr'\."),
+        ("lr: float; depth: int; seed: int", r"new is 'seed', which has no default"),
+    ]:
+        define_tuple(monkeypatch, body)
+        with pytest.raises(FormatError, match=error):
+            decode_untrusted(node)
+
+
+def test_named_tuples_without_names_of_fields_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An early version stored no names: then only the number of fields is compared."""
+    row = define_tuple(monkeypatch, "lr: float; depth: int")
+    node = {"$": "namedtuple", "class": "own_rows:Row", "items": [0.5, 2]}
+    assert decode_untrusted(node) == row(0.5, 2)
+
+
 def test_enum_members_are_the_same_objects() -> None:
     """A member, by any of its names, and a combination of flags, are singletons."""
     assert roundtrip_safely(Color.CRIMSON) is Color.RED
@@ -195,6 +231,9 @@ def test_missing_module_of_a_class_is_named() -> None:
         ({"$": "dataclass", "class": "os.system", "state": {}}, "names no class"),
         ({"$": "dataclass", "class": "builtins:exec", "state": {}}, "is no class"),
         ({"$": "namedtuple", "class": f"{MODULE}:Pair", "items": [1]}, "has 2 fields, and had 1"),
+        ({"$": "namedtuple", "class": f"{MODULE}:Pair", "items": [1, 2], "fields": ["left"]}, "do not agree"),
+        ({"$": "namedtuple", "class": f"{MODULE}:Pair", "items": [1, 2], "fields": ["left"] * 2}, "do not agree"),
+        ({"$": "namedtuple", "class": f"{MODULE}:Pair", "items": [1, 2], "fields": [1, []]}, "not a list of names"),
         ({"$": "namedtuple", "class": "builtins:tuple", "items": [1]}, "no longer the kind of class"),
         ({"$": "namedtuple", "class": "subprocess:Popen", "items": [1]}, "no longer the kind of class"),
         ({"$": "enum", "class": f"{MODULE}:Color", "name": "GREN"}, "Did you mean 'GREEN'"),

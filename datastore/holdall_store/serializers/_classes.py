@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from holdall_store.errors import FormatError, UnsafeLoadError, nearest
 from holdall_store.serializers._containers import sequence
-from holdall_store.serializers._fields import added_fields, field_names
+from holdall_store.serializers._fields import added_fields, field_names, in_fields
 from holdall_store.serializers._libraries import unimportable
 from holdall_store.serializers._nodes import malformed, member, text
 from holdall_store.serializers._scripts import found_at, is_script
@@ -33,7 +33,8 @@ _OWN_STATE = ("__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__
 
 def class_name(kind: type) -> str | None:
     """Return ``module:Qualified.name`` if another process finds the class there; None for classes of a script."""
-    module, name = kind.__module__, kind.__qualname__
+    module: object = kind.__module__
+    name = kind.__qualname__
     if is_script(module) or not isinstance(module, str) or not _is_dotted(module, name):
         return None
     return f"{module}:{name}" if found_at(module, name) is kind else None
@@ -195,16 +196,13 @@ class _Namedtuple(_ClassSerializer):
         )
 
     def encode(self, obj: Any, encoder: Encoder) -> dict[str, Node]:
-        pairs = zip(type(obj)._fields, obj, strict=True)
-        return {**_named(obj), "items": [encoder.node(item, f".{field}") for field, item in pairs]}
+        fields = type(obj)._fields
+        items = [encoder.node(item, f".{field}") for field, item in zip(fields, obj, strict=True)]
+        return {**_named(obj), "fields": list(fields), "items": items}
 
     def read(self, node: dict[str, Node], decoder: TreeDecoder) -> Any:
         kind = self.resolve(node, decoder)
-        items = sequence(node, "items", decoder)
-        if len(items) != len(kind._fields):
-            raise FormatError(
-                f"{text(node, 'class')} has {len(kind._fields)} fields, and had {len(items)} when this was saved"
-            )
+        items = in_fields(kind, node, sequence(node, "items", decoder))
         return tuple.__new__(kind, items)
 
 

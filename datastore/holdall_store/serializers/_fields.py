@@ -1,4 +1,4 @@
-"""Fields of dataclasses: those of an object that was saved, against those that its class has now."""
+"""Fields of dataclasses and named tuples: those of an object that was saved, against those that its class has now."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from holdall_store.serializers._protocol import Node
     from holdall_store.serializers._tree import TreeDecoder
 
-__all__ = ["added_fields", "field_names"]
+__all__ = ["added_fields", "field_names", "in_fields"]
 
 _EMPTY_MAKERS: Final = (list, dict, set, tuple, frozenset, str, bytes, bytearray, int, float)
 """Factories that run no code of the class."""
@@ -44,8 +44,38 @@ def added_fields(kind: Any, node: dict[str, Node], decoder: TreeDecoder) -> dict
     return {field.name: _default(field, node, decoder) for field in added if _has_default(field)}
 
 
+def in_fields(kind: Any, node: dict[str, Node], items: list[Any]) -> list[Any]:
+    """Return what a named tuple held, in the order in which its class has its fields now.
+
+    Raises `FormatError` as `added_fields` does. Where a node has no names, nothing but their number can be compared.
+    """
+    fields: tuple[str, ...] = kind._fields
+    if "fields" not in node:
+        if len(items) != len(fields):
+            raise FormatError(
+                f"{text(node, 'class')} has {len(fields)} fields, and had {len(items)} when this was saved"
+            )
+        return items
+    stored = _names(node, node["fields"])
+    if len(stored) != len(items) or len(set(stored)) != len(stored):
+        raise malformed(node, "its fields and its items do not agree")
+    if tuple(stored) == fields:
+        return items
+    defaults = getattr(kind, "_field_defaults", {})
+    gone = [name for name in stored if name not in fields]
+    added = [name for name in fields if name not in stored]
+    required = [name for name in added if name not in defaults]
+    if gone or required:
+        raise FormatError(_explained(text(node, "class"), gone, added if gone else required))
+    values = {**defaults, **dict(zip(stored, items, strict=True))}
+    return [values[name] for name in fields]
+
+
 def _stored_fields(node: dict[str, Node]) -> list[str]:
-    names = node.get("fields", list(member(node, "state")))
+    return _names(node, node.get("fields", list(member(node, "state"))))
+
+
+def _names(node: dict[str, Node], names: Node) -> list[str]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise malformed(node, "'fields' is not a list of names")
     return names
