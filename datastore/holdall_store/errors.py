@@ -5,7 +5,9 @@
 │   ├── ``ObjectNotFoundError``                  a key of the storage
 │   ├── ``StoreNotFoundError``                   a whole store
 │   ├── ``NamespaceNotFoundError`` · ``FlowNotFoundError`` · ``RunNotFoundError``
-│   └── ``ArtifactNotFoundError`` · ``AliasNotFoundError``
+│   ├── ``ArtifactNotFoundError`` · ``AliasNotFoundError``
+│   ├── ``TableNotFoundError`` (``FileNotFoundError``)  no file of a table is where it was looked for
+│   └── ``ColumnNotFoundError`` (``KeyError``)   a table has no such column
 ├── ``ConflictError``                            somebody else was first: look, then decide
 │   └── ``AlreadyExistsError`` (``FileExistsError``)
 ├── ``IntegrityError`` (``ValueError``)          bytes are not what was written: restore them
@@ -29,6 +31,7 @@ __all__ = [
     "AliasNotFoundError",
     "AlreadyExistsError",
     "ArtifactNotFoundError",
+    "ColumnNotFoundError",
     "ConflictError",
     "FlowNotFoundError",
     "FormatError",
@@ -44,6 +47,7 @@ __all__ = [
     "RunStateError",
     "StorageError",
     "StoreNotFoundError",
+    "TableNotFoundError",
     "UnsafeLoadError",
     "UnsupportedTypeError",
     "nearest",
@@ -84,6 +88,16 @@ class ArtifactNotFoundError(NotFoundError):
 
 class AliasNotFoundError(NotFoundError):
     """The flow holds no such alias."""
+
+
+class TableNotFoundError(NotFoundError, FileNotFoundError):
+    """No file of a table is where it was looked for."""
+
+
+class ColumnNotFoundError(NotFoundError, KeyError):
+    """A table has no column of that name."""
+
+    __str__ = Exception.__str__  # a KeyError would show the message's repr
 
 
 class ConflictError(HoldallError):
