@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import errno
 import os
-import random
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -38,7 +36,7 @@ class CacheFile:
     """A file on its way into the cache; whatever fails raises the system's `OSError`."""
 
     def __init__(self, folder: Path, size: int) -> None:
-        self.path = folder / secrets.token_hex(12)
+        self.path = folder / os.urandom(12).hex()
         self._file = os.open(self.path, _NEW, 0o600)
         try:
             _reserve(self._file, size)
@@ -74,12 +72,12 @@ class Cache:
     another; data are found by what they hash to, so stores share them.
     """
 
-    def __init__(self, settings: Settings, place: str, chance: Callable[[], float] = random.random) -> None:
+    def __init__(self, settings: Settings, place: str, chance: Callable[[], float] | None = None) -> None:
         self.settings = settings
         self.root = settings.cache_folder() / REMOTE_FOLDER
         self.records = LocalStorage(self.root / "records" / blake3(place.encode()).hexdigest(length=16))
         self.data = LocalStorage(self.root / "data")
-        self._chance = chance
+        self._chance = chance or _chance
 
     @property
     def bound(self) -> int:
@@ -222,3 +220,8 @@ def _unlink(path: Path) -> None:
         os.unlink(path)
     except OSError:
         return
+
+
+def _chance() -> float:
+    """Return a number from 0 up to 1; the module for this takes longer to import than all else here."""
+    return int.from_bytes(os.urandom(4), "little") / 2**32

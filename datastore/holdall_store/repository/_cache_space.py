@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import stat
 import time
 from collections.abc import Iterator
@@ -148,6 +147,8 @@ def _remove(path: Path) -> None:
         if path.is_dir() and not path.is_symlink():
             for folder, _, _ in os.walk(path):
                 os.chmod(folder, 0o700)  # a copy of a directory that was saved read-only
+            import shutil  # seldom, and it imports every compression there is
+
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)

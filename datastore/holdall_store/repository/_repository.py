@@ -77,6 +77,7 @@ class Repository:
         self._record: StoreRecord | None = None
         self._index: ChunkIndex | None = None
         self._lock = threading.Lock()
+        self._record_lock = threading.Lock()
         self._pid = os.getpid()
 
     @property
@@ -99,15 +100,22 @@ class Repository:
 
     def record(self) -> StoreRecord:
         """Return what the store says of itself; `StoreNotFoundError` where there is none."""
-        if self._record is None:
-            try:
-                raw = self.storage.get(STORE_KEY)
-            except ObjectNotFoundError:
-                raise StoreNotFoundError(
-                    f"There is no store at {self.url} yet. The first save makes one: holdall.save(value, 'name')."
-                ) from None
-            self._record = unseal(raw, StoreRecord, STORE_KEY)
-        return self._record
+        if self._record is not None:
+            return self._record
+        self._renew_after_fork()
+        with self._record_lock:  # so that who comes while it is being read does not read it, too
+            if self._record is None:
+                self._record = self._read_record()
+            return self._record
+
+    def _read_record(self) -> StoreRecord:
+        try:
+            raw = self.storage.get(STORE_KEY)
+        except ObjectNotFoundError:
+            raise StoreNotFoundError(
+                f"There is no store at {self.url} yet. The first save makes one: holdall.save(value, 'name')."
+            ) from None
+        return unseal(raw, StoreRecord, STORE_KEY)
 
     def create(self) -> StoreRecord:
         """Make the store if there is none, and return what it says of itself."""
@@ -148,9 +156,14 @@ class Repository:
         info: Callable[[], Mapping[str, Any]],
         single_saves: bool = False,
     ) -> RunWriter:
-        """Return the writer of a new run. Nothing is written before there is something to write."""
+        """Return the writer of a new run. Nothing is written before there is something to write.
+
+        Where requests take their time, the first ones are made ready while the caller computes.
+        """
         if isinstance(self.storage, OfflineStorage):
             self.storage.refuse_to_write()
+        if self.storage.traits.concurrency and self._record is None:
+            threading.Thread(target=self._prepare, name="holdall-prepare", daemon=True).start()
         started = self.clock.now()
         head = RunHead(
             namespace=namespace,
@@ -164,6 +177,13 @@ class Repository:
         return RunWriter(
             self.storage, self.index, head, clock=self.clock, ratio_max=self._ratio_max(), info=info, create=self.create
         )
+
+    def _prepare(self) -> None:
+        try:
+            self.storage.prepare()
+            self.record()
+        except Exception as error:  # noqa: BLE001 - it comes again, where somebody waits for an answer
+            logger().debug("The store is not ready yet: %s", error)
 
     @property
     def reader(self) -> BufferReader:
@@ -305,6 +325,7 @@ class Repository:
         if self._pid != os.getpid():
             self._pid = os.getpid()
             self._lock = threading.Lock()
+            self._record_lock = threading.Lock()
             self._make_readers()
             if self._index is not None:
                 _PARENTS.append(self._index)

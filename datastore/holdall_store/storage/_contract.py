@@ -125,6 +125,13 @@ class Storage(ABC):
         """
         return self.traits.private
 
+    def prepare(self) -> None:
+        """Do early what the first request would have to wait for, such as finding credentials; ask nothing of the storage.
+
+        Whatever fails here fails again with the first request.
+        """
+        return
+
     @abstractmethod
     def close(self) -> None:
         """Release what is held open. Closing twice is allowed; using the storage afterwards is not."""

@@ -144,6 +144,9 @@ class ObjectStorage(Storage):
                 check_key(key)
             self._run("delete", batch[0], partial(self._delete, batch))
 
+    def prepare(self) -> None:
+        self._client()
+
     def close(self) -> None:
         self._store = None
 

@@ -64,6 +64,9 @@ class WrappedStorage(Storage):
     def private(self, key: str) -> bool:
         return self.inner.private(key)
 
+    def prepare(self) -> None:
+        self.inner.prepare()
+
     def close(self) -> None:
         self.inner.close()
 
