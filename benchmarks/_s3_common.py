@@ -112,13 +112,13 @@ def holdall_options(endpoint: str) -> dict[str, Any]:
 
 
 def open_s3(endpoint: str, bucket: str, concurrency: int, **options: Any) -> Any:
-    """Return our own lane, told no more than the others are: without a bar, and as many requests at once as they."""
-    from holdall_store.transfer.s3 import S3
+    """Return our own lane, told no more than the others are: as many requests at once as they, 0 for what it finds."""
+    import holdall
 
-    return S3(
+    return holdall.S3(
         f"s3://{bucket}",
         storage_options=holdall_options(endpoint),
-        concurrency=concurrency,
+        concurrency=concurrency or None,
         progress=False,
         **options,
     )

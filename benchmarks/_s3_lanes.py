@@ -49,6 +49,7 @@ class Lanes:
         """Add everyone who reads many objects."""
         threads = f"{concurrency} threads"
         self.add_client("holdall", "holdall: get_many", readers.read_holdall, concurrency)
+        self.add_client("holdall", "holdall, finding its concurrency: get_many", readers.read_holdall, 0)
         self.add_client("obstore", f"obstore by hand, {threads}", readers.read_obstore, concurrency)
         self.add_client("boto3", f"boto3, {threads}", readers.read_boto3, concurrency)
         self.add_client("awscrt", "s3transfer with awscrt", readers.read_awscrt, concurrency)
@@ -60,6 +61,7 @@ class Lanes:
         """Add everyone who puts many objects."""
         threads, size = f"{concurrency} threads", self.objects.size
         self.add_client("holdall", "holdall: put_many", writers.write_holdall, concurrency, size=size)
+        self.add_client("holdall", "holdall, finding its concurrency: put_many", writers.write_holdall, 0, size=size)
         self.add_client("obstore", f"obstore by hand, {threads}", writers.write_obstore, concurrency, size=size)
         self.add_client("boto3", f"boto3, {threads}", writers.write_boto3, concurrency, size=size)
         self.add_client("awscrt", "s3transfer with awscrt", writers.write_awscrt, concurrency, size=size)

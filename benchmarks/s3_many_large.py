@@ -28,7 +28,7 @@ def run(bench: Bench) -> None:
         lanes.add_readers(CONCURRENCY)
         lanes.add_sockets(CONCURRENCY)
         rate = record_lanes(bench, lanes.measure(), objects.total_bytes / 1e6, "MB/s")
-        ours, fresh = best(rate, "holdall"), best(rate, "sockets: recv_into, into fresh")
+        ours, fresh = best(rate, "holdall: "), best(rate, "sockets: recv_into, into fresh")
         judge_ratio(bench, "sockets", ours, fresh)
         if ours:
             used = best(rate, "sockets: recv_into, into the same")

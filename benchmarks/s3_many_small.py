@@ -34,7 +34,7 @@ def run(bench: Bench) -> None:
         lanes.add_readers(CONCURRENCY)
         lanes.add_wrk(CONCURRENCY)
         rate = record_lanes(bench, lanes.measure(ROUNDS_MAX), count, "objects/s")
-        ours = best(rate, "holdall")
+        ours = best(rate, "holdall: ")
         judge_ratio(bench, "wrk", ours, best(rate, "wrk"))
         judge_ratio(bench, "boto3", ours, best(rate, "boto3"))
         judge_ratio(bench, "metaflow", ours, best(rate, "Metaflow"))

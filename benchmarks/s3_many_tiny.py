@@ -29,6 +29,7 @@ def run(bench: Bench) -> None:
         make_objects(nginx.root / "bucket", "tiny/", count, size)
         lanes = Lanes(bench, nginx, Objects(nginx.plain, "tiny/", count, size), passes=2 if bench.quick else PASSES)
         lanes.add_client("holdall", "holdall: get_many", readers.read_holdall, CONCURRENCY)
+        lanes.add_client("holdall", "holdall, finding its concurrency: get_many", readers.read_holdall, 0)
         for threads in (CONCURRENCY, *THREADS_OTHER):
             lanes.add_client("obstore", f"obstore by hand, {threads} threads", readers.read_obstore, threads)
         lanes.add_client("obstore", f"obstore by hand, {CONCURRENCY} tasks", readers.read_obstore_async, CONCURRENCY)
@@ -37,7 +38,7 @@ def run(bench: Bench) -> None:
         lanes.add_wrk(CONCURRENCY)
         rate = record_lanes(bench, lanes.measure(), count, "objects/s")
         threaded = {name: value for name, value in rate.items() if name.endswith("threads")}
-        judge_ratio(bench, "obstore", best(rate, "holdall"), best(threaded, "obstore"))
+        judge_ratio(bench, "obstore", best(rate, "holdall: "), best(threaded, "obstore"))
         describe(bench, nginx)
     bench.note("The two processes of the server share the processor with the client: every rate is a share of it.")
 

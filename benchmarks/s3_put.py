@@ -55,7 +55,7 @@ def _judge(bench: Bench, nginx: Nginx, key: str, objects: Objects, concurrency: 
         lanes.add_wrk(concurrency, put=True)
     lanes.add_client("sockets", "sockets: sendall", writers.write_sockets, concurrency, size=objects.size)
     rate = record_lanes(bench, lanes.measure(ROUNDS_MAX), amount, unit, what)
-    judge_ratio(bench, key, best(rate, "holdall"), best(rate, *PEERS))
+    judge_ratio(bench, key, best(rate, "holdall: "), best(rate, *PEERS))
 
 
 def _measure_keepers(bench: Bench, nginx: Nginx) -> None:
