@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from holdall._client import Client
-from holdall._messages import with_article
+from holdall._messages import shown, with_article
 from holdall._reference import Reference
 from holdall._text import size_text
 from holdall.store import HoldallError, UnsupportedTypeError
@@ -114,8 +114,8 @@ class Artifact:
 
     def load(self, *, columns: Sequence[str] | None = None, trust: bool | None = None, verify: bool = True) -> Any:
         """Return the object; see `holdall.load`. Of a file or a directory, return the path of a local copy."""
-        if isinstance(columns, str):
-            raise UnsupportedTypeError(f"columns is a list of names; write columns=[{columns!r:.80}].")
+        if columns is not None:
+            columns = _labels(columns)
         if self.type in ("file", "directory"):
             if columns is not None:
                 raise UnsupportedTypeError(f"{self.reference} is {with_article(self.type)}: it has no columns.")
@@ -214,3 +214,17 @@ class Artifact:
         if errno is not None:
             named.errno = errno  # type: ignore[attr-defined]
         return named
+
+
+def _labels(columns: Any) -> list[Any]:
+    """Return the columns that are asked for as a list."""
+    if isinstance(columns, str):
+        raise UnsupportedTypeError(f"columns is a list of names; write columns=[{columns!r:.80}].")
+    try:
+        labels = list(columns)
+        hash(tuple(labels))
+    except TypeError:
+        raise UnsupportedTypeError(
+            f"columns is a list of names, such as columns=['a'], not {shown(columns)}."
+        ) from None
+    return labels

@@ -26,10 +26,18 @@ from holdall._cli_export import (
 from holdall._cli_find import artifact_json, parse
 from holdall._cli_output import Output
 from holdall._client import Client
+from holdall._files import encode_folder, replace_file, writing_to
 from holdall._recorder import ActiveRun, RunContext
 from holdall._reference import Reference
 from holdall._text import new_text, size_text
-from holdall.store import InvalidNameError, UnsafeLoadError, UnsupportedTypeError
+from holdall.store import (
+    AccessDeniedError,
+    HoldallError,
+    InvalidNameError,
+    StorageError,
+    UnsafeLoadError,
+    UnsupportedTypeError,
+)
 from holdall_store.format import check_name
 
 __all__ = ["cat", "get", "put"]
@@ -56,7 +64,7 @@ def get(client: Client, options: argparse.Namespace, output: Output) -> int:
     else:
         value = _load(artifact, options)
         path = _place(target, _with_suffix(artifact.name, value))
-        write_object(value, path, artifact.reference, replace=options.force)
+        _write(value, artifact, path, replace=options.force)
     if output.as_json:
         output.json({**artifact_json(artifact), "path": str(path)})
     else:
@@ -175,11 +183,19 @@ def _extract(artifact: Artifact, path: Path) -> None:
     if not os.path.lexists(path):
         artifact.path(path)
         return
-    part = path.with_name(f".{path.name[:100]}.{os.getpid()}.part")
     try:
-        os.replace(artifact.path(part), path)
-    finally:
-        part.unlink(missing_ok=True)
+        replace_file(artifact._client.repository, artifact._stored, path)
+    except HoldallError as error:
+        raise artifact._named(error) from error.__cause__
+
+
+def _write(value: Any, artifact: Artifact, path: Path, *, replace: bool) -> None:
+    """Write a value to a file; an error of the system names the artifact and the place."""
+    try:
+        with writing_to(path):
+            write_object(value, path, artifact.reference, replace=replace)
+    except (AccessDeniedError, StorageError) as error:
+        raise artifact._named(error) from error.__cause__
 
 
 @contextlib.contextmanager
@@ -196,7 +212,6 @@ def _source(path: str, name: str) -> Generator[Path]:
 
 def _check_source(client: Client, path: Path, reference: Reference, given: str) -> None:
     """Refuse what cannot be saved before a run begins: it would be left behind empty, and failed."""
-    from holdall._files import encode_folder
     from holdall_store.serializers.files import encode_file
 
     check_name(path.resolve().name if reference.artifact is None else reference.artifact, "artifact")

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import shutil
 import stat
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import Any, Final
 
 from holdall._defaults import STORE_FOLDER
-from holdall_store.errors import HoldallError, StorageError
+from holdall_store.errors import AccessDeniedError, HoldallError, StorageError
 from holdall_store.repository import COMPLETE_MARK, FILES_FOLDER, Repository, StoredArtifact, artifact_key, trim_cache
 from holdall_store.serializers import Encoded
 from holdall_store.serializers.files import (
@@ -27,7 +28,10 @@ from holdall_store.serializers.files import (
 )
 from holdall_store.storage import LocalStorage
 
-__all__ = ["cached_copy", "encode_folder", "extract", "open_file"]
+__all__ = ["cached_copy", "encode_folder", "extract", "open_file", "replace_file", "writing_to"]
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_DENIED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 AHEAD_BYTES: Final = 64 << 20
 """What is fetched at once of a large file: eight ranges that travel together."""
@@ -83,13 +87,47 @@ def open_file(repository: Repository, artifact: StoredArtifact) -> io.RawIOBase:
 
 def extract(repository: Repository, artifact: StoredArtifact, destination: Path) -> Path:
     """Write a file or directory artifact to `destination`, which must not be there yet; whole, or not at all."""
+    with writing_to(destination):
+        _extract(repository, artifact, destination)
+    return destination
+
+
+def replace_file(repository: Repository, artifact: StoredArtifact, destination: Path) -> None:
+    """Write a file artifact to `destination` in the place of the file that is there, in one step."""
+    part = destination.with_name(f".{destination.name[:100]}.{os.getpid()}.part")
+    try:
+        with writing_to(destination):
+            _extract(repository, artifact, part)
+            os.replace(part, destination)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writing_to(destination: Path) -> Generator[None]:
+    """Name the place in errors of the system, which name nothing, or a temporary file that nobody knows."""
+    try:
+        yield
+    except HoldallError:
+        raise  # some are OSErrors, too
+    except OSError as error:
+        raise _unwritable(error, destination) from error
+
+
+def _unwritable(error: OSError, destination: Path) -> HoldallError:
+    number = error.errno or 0
+    way_out = "Free some space there, or name" if number in _FULL else "Name"
+    message = f"{str(destination)!r} cannot be written: {error.strerror or error}. {way_out} another place."
+    return AccessDeniedError(number, message) if number in _DENIED else StorageError(number, message)
+
+
+def _extract(repository: Repository, artifact: StoredArtifact, destination: Path) -> None:
     node = repository.node(artifact)
     read = _ahead(repository, artifact) if repository.storage.traits.concurrency else _reader(repository, artifact)
     if isinstance(node, dict) and node.get("$") == DIRECTORY_TAG:
         extract_directory(parse_directory(node, _sizes(artifact)), read, destination)
     else:
         extract_file(parse_file(node, _sizes(artifact)), read, destination)
-    return destination
 
 
 def cached_copy(repository: Repository, artifact: StoredArtifact, name: str) -> Path:
@@ -125,7 +163,7 @@ def _make_copy(repository: Repository, artifact: StoredArtifact, folder: Path, l
     _remove(work)
     work.mkdir()
     try:
-        extract(repository, artifact, work / leaf)
+        _extract(repository, artifact, work / leaf)
         _make_read_only(work / leaf)
         (work / COMPLETE_MARK).write_text(_fingerprint(work / leaf))
         _remove(folder)

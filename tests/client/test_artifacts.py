@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 from pathlib import Path
@@ -222,6 +223,28 @@ def test_what_is_no_file(storage: CountingStorage) -> None:
     for act in (artifact.open, artifact.path):
         with pytest.raises(holdall.UnsupportedTypeError, match=r"churn/x@.*not a file.*load\(\)"):
             act()
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(errno.ENOSPC, holdall.store.StorageError), (errno.EROFS, holdall.store.AccessDeniedError)]
+)
+def test_a_copy_that_cannot_be_written(
+    number: int,
+    kind: type[OSError],
+    file: tuple[holdall.Artifact, bytes],
+    workdir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The error is one of holdall's, names the artifact and the place, and keeps the number of the system's."""
+
+    def fail(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("holdall_store.serializers._file_extract._write_run", fail)
+    with pytest.raises(kind, match=r"churn/data.bin@.*'out/copy' cannot be written: .*another place") as caught:
+        file[0].path("out/copy")
+    assert caught.value.errno == number
+    assert list((workdir / "out").iterdir()) == []
 
 
 def test_files_that_are_not_there() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import errno
 import io
 import json
 import os
@@ -423,3 +424,34 @@ def test_a_lone_name_is_the_flow(folder: Path, capsys: pytest.CaptureFixture[str
     assert main(["put", "a.txt", "f"]) == 0
 
     assert capsys.readouterr().out.startswith("user:ana/f/a.txt@")
+
+
+@pytest.mark.parametrize(("name", "force"), [("file", False), ("file", True), ("text", False)])
+def test_a_disk_that_is_full_on_the_way_out(
+    name: str, force: bool, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The error names the artifact and the place that was asked for; what was there stays, and nothing is left behind."""
+    (folder / "source").write_text("new")
+    holdall.save_file("source", "report/file")
+    holdall.save("new", "report/text")
+    (folder / "out").mkdir()
+    if force:
+        (folder / "out" / "copy.txt").write_text("old")
+
+    def fail(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("holdall._cli_export._write_all", fail)
+    monkeypatch.setattr("holdall_store.serializers._file_extract._write_run", fail)
+
+    assert main(["get", f"report/{name}", "-o", "out/copy.txt", *(["--force"] if force else [])]) == 1
+
+    told = capsys.readouterr().err
+    assert f"report/{name}@" in told
+    assert (
+        "'out/copy.txt' cannot be written: No space left on device. Free some space there, or name another place."
+        in told
+    )
+    assert {path.name: path.read_text() for path in (folder / "out").iterdir()} == (
+        {"copy.txt": "old"} if force else {}
+    )

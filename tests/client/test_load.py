@@ -145,6 +145,10 @@ def test_columns() -> None:
         client.load("churn/frame", columns=["zz"])
     with pytest.raises(holdall.UnsupportedTypeError, match=r"columns=\['c'\]"):
         client.load("churn/frame", columns="c")
+    for wrong in (5, True, [["c"]], [{"c"}]):
+        with pytest.raises(holdall.UnsupportedTypeError, match=r"columns is a list of names.*, not "):
+            client.load("churn/frame", columns=wrong)  # type: ignore[arg-type]
+    pd.testing.assert_frame_equal(client.load("churn/frame", columns=frame.columns[:2]), frame[["a", "b"]])
     with pytest.raises(holdall.UnsupportedTypeError, match=r"churn/number@.*no"):
         client.load("churn/number", columns=["a"])
 
