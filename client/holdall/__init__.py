@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from holdall._s3 import S3, Progress, RangeInfo, S3GetObject, S3Object, S3PutObject
     from holdall._s3_async import AsyncS3
     from holdall._session import alias, load, load_many, log, run, save, save_dir, save_file
+    from holdall._tables import Table, col
 
 __version__ = "0.1.0"
 
@@ -87,11 +88,13 @@ __all__ = [
     "S3PutObject",
     "StorageError",
     "StoreNotFoundError",
+    "Table",
     "TableNotFoundError",
     "UnsafeLoadError",
     "UnsupportedTypeError",
     "__version__",
     "alias",
+    "col",
     "current_run",
     "get_namespace",
     "load",
@@ -119,7 +122,9 @@ _PLACES = {
     "S3GetObject": "_s3",
     "S3Object": "_s3",
     "S3PutObject": "_s3",
+    "Table": "_tables",
     "alias": "_session",
+    "col": "_tables",
     "current_run": "_recorder",
     "get_namespace": "_defaults",
     "load": "_session",

@@ -1,0 +1,9 @@
+"""Parquet from anywhere into Arrow and pandas: only the bytes that are asked for, as fast as the link."""
+
+from __future__ import annotations
+
+from holdall_store.tables._explain import ColumnStats, Explanation, FileInfo
+from holdall_store.tables._expression import Column, Expression, col
+from holdall_store.tables._table import Table
+
+__all__ = ["Column", "ColumnStats", "Explanation", "Expression", "FileInfo", "Table", "col"]

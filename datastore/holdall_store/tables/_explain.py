@@ -1,0 +1,149 @@
+"""What can be told of a table before its data are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from holdall_store.tables._bound import unit_factor
+from holdall_store.tables._plan import cut, total
+from holdall_store.tables._query import bounds_of
+from holdall_store.tables._scan import Scan
+from holdall_store.tables._schema import leaves_below
+from holdall_store.tables._units import GroupUnit
+
+__all__ = ["ColumnStats", "Explanation", "FileInfo", "explain_scan", "gather_stats"]
+
+
+@dataclass(frozen=True, slots=True)
+class FileInfo:
+    """A file of a table: its size in bytes, the values of its partition columns, and which row groups, if not all."""
+
+    url: str
+    size: int
+    partition: Mapping[str, Any]
+    row_groups: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnStats:
+    """What footers tell of a column; ``None`` where one of them does not. Texts may be cut: they are bounds then."""
+
+    min: Any
+    max: Any
+    null_count: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What reading a table would take, beside footers, which are read by now.
+
+    ``requests`` and ``bytes`` are what is asked of the storage: all of it is asked only if every row group has rows
+    that the conditions are true for (``late_bytes`` are those that wait for that). On a local disk there are no
+    requests, and ``bytes`` are decoded. ``rows_at_most`` is before conditions are looked up in the columns.
+    """
+
+    table: str
+    files: int
+    files_read: int
+    row_groups: int
+    row_groups_read: int
+    requests: int
+    bytes: int
+    late_bytes: int
+    bytes_of_files: int
+    rows_at_most: int
+    columns: tuple[str, ...]
+
+    def __str__(self) -> str:
+        late = f", {self.late_bytes:,} of them only where the conditions find rows" if self.late_bytes else ""
+        return (
+            f"{self.table}\n"
+            f"  files       {self.files_read:,} of {self.files:,}\n"
+            f"  row groups  {self.row_groups_read:,} of {self.row_groups:,} in these files\n"
+            f"  requests    {self.requests:,}\n"
+            f"  bytes       {self.bytes:,} of {self.bytes_of_files:,}{late}\n"
+            f"  rows        at most {self.rows_at_most:,}\n"
+            f"  columns     {', '.join(self.columns)}"
+        )
+
+
+def explain_scan(name: str, scan: Scan) -> Explanation:
+    """Return what a reading would take."""
+    units = [unit for unit in scan.units(whole=False) if isinstance(unit, GroupUnit)]
+    fetched = [unit for unit in units if not unit.file.is_here]
+    spans = [span for unit in fetched for span in cut([*unit.first]) + cut([*unit.rest])]
+    chosen = {id(unit.file): unit.file for unit in units}.values()
+    weigh = fetched if scan.source.remote else units
+    rows = sum(unit.rows for unit in units)
+    return Explanation(
+        table=name,
+        files=len(scan.pieces),
+        files_read=len(chosen),
+        row_groups=sum(file.footer.metadata.num_row_groups for file in chosen if file.footer is not None),
+        row_groups_read=sum(len(unit.groups) for unit in units),
+        requests=len(spans) if scan.source.remote else 0,
+        bytes=total(spans) if scan.source.remote else sum(unit.weight for unit in units),
+        late_bytes=sum(total(unit.rest) for unit in weigh),
+        bytes_of_files=sum(max(file.found.size, 0) for file, _ in scan.pieces),
+        rows_at_most=rows if scan.limit is None else min(rows, scan.limit),
+        columns=tuple(scan.query.schema.names),
+    )
+
+
+def gather_stats(scan: Scan) -> dict[str, ColumnStats]:
+    """Return what the footers of all row groups that would be read tell of each column of the result."""
+    units = [unit for unit in scan.units(whole=False) if isinstance(unit, GroupUnit)]
+    return {field.name: _stats_of(field, units, scan) for field in scan.query.schema}
+
+
+def _stats_of(field: Any, units: Iterable[GroupUnit], scan: Scan) -> ColumnStats:
+    lows, highs = [], []
+    nulls: int | None = 0
+    known = True
+    partitions = scan.query.partitions
+    for unit in units:
+        if field.name in partitions:
+            value = unit.file.file.values[partitions.index(field.name)]
+            if value is None:
+                nulls = None if nulls is None else nulls + unit.rows
+            else:
+                lows.append(value)
+                highs.append(value)
+            continue
+        for index in unit.groups:
+            bounds = bounds_of(unit.footer, index, (field.name,))
+            count = _null_count(unit, index, field.name)
+            nulls = None if nulls is None or count is None else nulls + count
+            if bounds.nulls == "all":
+                continue
+            known = known and bounds.low is not None
+            lows.append(bounds.low)
+            highs.append(bounds.high)
+    if not known or not lows:
+        return ColumnStats(None, None, nulls)
+    return ColumnStats(_value(min(lows), field.type), _value(max(highs), field.type), nulls)
+
+
+def _null_count(unit: GroupUnit, index: int, name: str) -> int | None:
+    """Return how many nulls a column has in a row group, or ``None`` if nobody counted."""
+    footer = unit.footer
+    if name not in footer.schema.names:
+        return footer.rows(index)
+    leaves = leaves_below(footer.schema, {name: None})
+    statistics = footer.metadata.row_group(index).column(leaves[0]).statistics if len(leaves) == 1 else None
+    return int(statistics.null_count) if statistics is not None and statistics.has_null_count else None
+
+
+def _value(ordinal: Any, kind: Any) -> Any:
+    """Return a bound as a value of the column: times were compared as nanoseconds."""
+    import pyarrow as pa
+
+    types = pa.types
+    if not types.is_temporal(kind):
+        return ordinal
+    if types.is_date(kind):
+        return pa.scalar(ordinal // (86_400 * 10**9), pa.int32()).cast(pa.date32()).as_py()
+    width = pa.int32() if types.is_time32(kind) else pa.int64()
+    return pa.scalar(ordinal // unit_factor(kind.unit), width).cast(kind).as_py()

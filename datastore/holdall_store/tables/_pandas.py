@@ -1,0 +1,126 @@
+"""From Arrow to frames: one piece of memory per column, and none of them twice."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+from holdall_store.errors import ColumnNotFoundError, InvalidNameError, MissingDependencyError, nearest
+from holdall_store.tables._decode import concatenated
+from holdall_store.tables._scan import Scan
+
+__all__ = ["to_pandas", "to_polars"]
+
+Index = str | Iterable[str] | Literal[False] | None
+
+
+def to_pandas(scan: Scan, dtype_backend: str | None, categories: Sequence[str], index: Index) -> Any:
+    """Read a scan into a frame of pandas."""
+    if importlib.util.find_spec("pandas") is None:  # before anything is read
+        raise MissingDependencyError("to_pandas() needs pandas: pip install pandas.")
+    names = _index_names(index, scan.query.schema)
+    mapper = _mapper(dtype_backend)
+    # Where all is here and one file is all there is, Arrow decodes every column into one piece at once.
+    alone = not scan.source.remote and len(scan.pieces) == 1 and scan.limit is None
+    table = _joined(replace(scan, alone=alone).tables(), scan.query.schema)
+    if categories:
+        table = table.unify_dictionaries()
+    stored = _stored_index(table) if index is None else []
+    frame = table.to_pandas(
+        split_blocks=True,
+        self_destruct=True,
+        types_mapper=mapper,
+        ignore_metadata=not (index is None and stored),
+    )
+    return frame.set_index(names) if names else frame
+
+
+def _joined(tables: Iterator[Any], schema: Any) -> Any:
+    """Return one table with a piece of memory per column; the pieces of a column go when it is joined.
+
+    Without that, frames of views would keep all pieces beside the joined columns: twice the memory.
+    """
+    import pyarrow as pa
+
+    table = concatenated(list(tables), schema)
+    names, columns = table.schema, list(table.columns)
+    del table
+    for at, column in enumerate(columns):
+        columns[at] = None
+        columns[at] = _in_one(column)
+        del column
+    return pa.Table.from_arrays(columns, schema=names)
+
+
+def _in_one(column: Any) -> Any:
+    import pyarrow as pa
+
+    if column.num_chunks <= 1:
+        return column
+    if pa.types.is_dictionary(column.type):
+        column = column.unify_dictionaries()
+    return pa.chunked_array([pa.concat_arrays(column.chunks)])
+
+
+def _index_names(index: Index, schema: Any) -> list[str]:
+    if index is None or index is False:
+        return []
+    names = [index] if isinstance(index, str) else list(index)
+    for name in names:
+        if name not in schema.names:
+            raise ColumnNotFoundError(
+                f"The index {name!r:.200} is not among the columns that are read.{nearest(str(name), schema.names)}"
+            )
+    return names
+
+
+def _stored_index(table: Any) -> list[Any]:
+    """Return what pandas wrote of the index, where all of its columns are there."""
+    metadata = table.schema.pandas_metadata or {}
+    found = metadata.get("index_columns", [])
+    columns = [each for each in found if isinstance(each, str)]
+    return found if all(name in table.schema.names for name in columns) else []
+
+
+def _mapper(dtype_backend: str | None) -> Any:
+    """Return which type of pandas each of Arrow's becomes."""
+    if dtype_backend is None:
+        return None
+    import pandas as pd
+
+    if dtype_backend == "pyarrow":
+        return pd.ArrowDtype
+    if dtype_backend != "numpy_nullable":
+        raise InvalidNameError(
+            f"dtype_backend={dtype_backend!r:.80} is not understood: give 'pyarrow', 'numpy_nullable' or nothing."
+            f"{nearest(str(dtype_backend), ('pyarrow', 'numpy_nullable'))}"
+        )
+    import pyarrow as pa
+
+    kinds = {
+        pa.int8(): pd.Int8Dtype(),
+        pa.int16(): pd.Int16Dtype(),
+        pa.int32(): pd.Int32Dtype(),
+        pa.int64(): pd.Int64Dtype(),
+        pa.uint8(): pd.UInt8Dtype(),
+        pa.uint16(): pd.UInt16Dtype(),
+        pa.uint32(): pd.UInt32Dtype(),
+        pa.uint64(): pd.UInt64Dtype(),
+        pa.float32(): pd.Float32Dtype(),
+        pa.float64(): pd.Float64Dtype(),
+        pa.bool_(): pd.BooleanDtype(),
+        pa.string(): pd.StringDtype(),
+        pa.large_string(): pd.StringDtype(),
+    }
+    return kinds.get
+
+
+def to_polars(table: Any) -> Any:
+    """Return an Arrow table as a frame of polars."""
+    try:
+        import polars as pl
+    except ImportError as error:
+        raise MissingDependencyError("to_polars() needs polars: pip install 'holdall[polars]'.") from error
+    return pl.from_arrow(table)

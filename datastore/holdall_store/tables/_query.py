@@ -1,0 +1,239 @@
+"""A table's selection against one file: which row groups, which columns of Parquet, and what is left to look at."""
+
+from __future__ import annotations
+
+import decimal
+import operator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from holdall_store.tables._bound import BoundLeaf, Condition, Every, Some, plain, unit_factor
+from holdall_store.tables._footer import Footer
+from holdall_store.tables._partitions import Values
+from holdall_store.tables._prune import CONSTANT_NULL, UNKNOWN, Bounds, outcomes
+from holdall_store.tables._schema import Selection, leaves_below
+
+__all__ = ["GroupPlan", "Query", "bounds_of", "constant", "plan_file", "simplify"]
+
+_DAY: Final = 86_400 * 10**9
+_UNITS: Final = {"milliseconds": "ms", "microseconds": "us", "nanoseconds": "ns"}
+
+Look = Callable[[tuple[str, ...]], Bounds]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is wanted of every file.
+
+    ``schema`` is the one of the result, ``table`` that of all columns, ``partitions`` the names of those that are not
+    in the files, and ``wanted`` what is to be read of the others. ``dictionaries`` are columns to be given as such.
+    """
+
+    schema: Any
+    table: Any
+    wanted: Selection
+    condition: Condition | None
+    partitions: tuple[str, ...]
+    dictionaries: tuple[str, ...] = ()
+
+    def condition_for(self, values: Values) -> Condition | bool:
+        """Return what is left of the condition for files with these values of the partition columns."""
+        known = {name: constant(value) for name, value in zip(self.partitions, values, strict=True)}
+        return simplify(self.condition, lambda path: known.get(path[0], UNKNOWN))
+
+    def looked_at(self, condition: Condition | None) -> Selection:
+        """Return which columns of the files a condition looks at."""
+        return {name: inner for name, inner in selection_of(condition).items() if name not in self.partitions}
+
+
+@dataclass(frozen=True, slots=True)
+class GroupPlan:
+    """A row group that is read: ``condition`` is what its rows have still to be looked at for."""
+
+    index: int
+    rows: int
+    condition: Condition | None
+
+
+def constant(value: Any) -> Bounds:
+    """Return what is known of a column that has one value."""
+    return CONSTANT_NULL if value is None else Bounds(value, value, "none")
+
+
+def simplify(condition: Condition | None, look: Look) -> Condition | bool:
+    """Return what is left of a condition where statistics decide parts of it; ``True`` or ``False`` if they decide all."""
+    if condition is None:
+        return True
+    found = outcomes(condition, look)
+    if True not in found:
+        return False
+    if found == {True}:
+        return True
+    if not isinstance(condition, Every | Some):
+        return condition
+    # What is true changes no conjunction, what is false no disjunction.
+    neutral = isinstance(condition, Every)
+    parts = tuple(_inner(part, look) for part in condition.parts if outcomes(part, look) != {neutral})
+    if len(parts) == 1:
+        return parts[0]
+    same = len(parts) == len(condition.parts) and all(map(operator.is_, parts, condition.parts))
+    return condition if same else type(condition)(parts)
+
+
+def _inner(condition: Condition, look: Look) -> Condition:
+    """Return a part of a condition, simplified where that leaves anything to look at."""
+    found = simplify(condition, look)
+    return condition if isinstance(found, bool) else found
+
+
+def paths_of(condition: Condition | None) -> Iterator[tuple[str, ...]]:
+    """Yield the columns that a condition looks at."""
+    if condition is None:
+        return
+    if isinstance(condition, BoundLeaf):
+        yield condition.path
+        if isinstance(condition.value, tuple):
+            yield condition.value
+    elif isinstance(condition, Every | Some):
+        for part in condition.parts:
+            yield from paths_of(part)
+    else:
+        yield from paths_of(condition.inner)
+
+
+def selection_of(condition: Condition | None) -> Selection:
+    """Return the columns that a condition looks at as a selection."""
+    wanted: Selection = {}
+    for path in paths_of(condition):
+        level = wanted
+        for part in path[:-1]:
+            inner = level.setdefault(part, {})
+            if inner is None:
+                break
+            level = inner
+        else:
+            level[path[-1]] = None
+    return wanted
+
+
+def plan_file(query: Query, footer: Footer, values: Values, groups: tuple[int, ...] | None) -> list[GroupPlan]:
+    """Return the row groups of a file, or of those of `groups`, that can have rows of the result."""
+    condition = query.condition_for(values)
+    if condition is False:
+        return []
+    found = []
+    chosen = range(footer.metadata.num_row_groups) if groups is None else groups
+    for index in chosen:
+        rows = footer.rows(index)
+        if not rows:
+            continue
+        left: Condition | bool = condition
+        if not isinstance(condition, bool):
+            left = simplify(condition, _look_into(query, footer, values, index))
+        if left is not False:
+            found.append(GroupPlan(index, rows, None if isinstance(left, bool) else left))
+    return found
+
+
+def _look_into(query: Query, footer: Footer, values: Values, index: int) -> Look:
+    """Return a function that tells what the statistics of a row group say of a column."""
+    known: dict[tuple[str, ...], Bounds] = {
+        (name,): constant(value) for name, value in zip(query.partitions, values, strict=True)
+    }
+
+    def look(path: tuple[str, ...]) -> Bounds:
+        if path not in known:
+            known[path] = bounds_of(footer, index, path)
+        return known[path]
+
+    return look
+
+
+def bounds_of(footer: Footer, index: int, path: tuple[str, ...]) -> Bounds:
+    """Return what the statistics of a row group say of the column at `path`: all null if the file does not have it."""
+    kind = _type_at(footer.schema, path)
+    if kind is None:
+        return CONSTANT_NULL
+    selection: Selection = {path[-1]: None}
+    for name in reversed(path[:-1]):
+        selection = {name: selection}
+    leaves = leaves_below(footer.schema, selection)
+    if len(leaves) != 1:
+        return UNKNOWN
+    try:
+        return _bounds(footer.metadata.row_group(index).column(leaves[0]), kind, nested=len(path) > 1)
+    except (ValueError, TypeError, NotImplementedError, OverflowError):
+        return UNKNOWN  # statistics that cannot be read say nothing
+
+
+def _type_at(schema: Any, path: tuple[str, ...]) -> Any:
+    """Return the type of a file's column, or ``None`` if it has no such column."""
+    import pyarrow as pa
+
+    if path[0] not in schema.names:
+        return None
+    kind = schema.field(path[0]).type
+    for name in path[1:]:
+        if not pa.types.is_struct(kind) or kind.get_field_index(name) < 0:
+            return None
+        kind = kind.field(name).type
+    return plain(kind)
+
+
+def _bounds(chunk: Any, kind: Any, *, nested: bool) -> Bounds:
+    import pyarrow as pa
+
+    types = pa.types
+    nan = types.is_floating(kind)
+    if types.is_nested(kind) or chunk.physical_type == "INT96":
+        return UNKNOWN
+    statistics = chunk.statistics
+    if statistics is None:
+        return Bounds(nan=nan)
+    nulls = "some"
+    if statistics.has_null_count and not nested:
+        nulls = {0: "none", chunk.num_values: "all"}.get(statistics.null_count, "some") if chunk.num_values else "some"
+    if nulls == "all":
+        return CONSTANT_NULL
+    if not statistics.has_min_max or types.is_float16(kind):
+        return Bounds(None, None, nulls, nan)  # type: ignore[arg-type]
+    low, high = _ordinals(statistics, kind)
+    if low is None or high is None or low != low or high != high:
+        low = high = None
+    return Bounds(low, high, nulls, nan)  # type: ignore[arg-type]
+
+
+def _ordinals(statistics: Any, kind: Any) -> tuple[Any, Any]:
+    """Return the least and the largest value as conditions compare them; times from the raw numbers, to keep all digits."""
+    import pyarrow as pa
+
+    types = pa.types
+    if types.is_temporal(kind):
+        factor = _nanoseconds(statistics, kind)
+        low, high = statistics.min_raw, statistics.max_raw
+        return (low * factor, high * factor) if factor and isinstance(low, int) else (None, None)
+    low, high = statistics.min, statistics.max
+    if types.is_decimal(kind):
+        fits = isinstance(low, decimal.Decimal) and isinstance(high, decimal.Decimal)
+    elif types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
+        fits = isinstance(low, str) and isinstance(high, str)
+    elif types.is_boolean(kind) or types.is_integer(kind) or types.is_floating(kind):
+        fits = isinstance(low, bool | int | float) and isinstance(high, bool | int | float)
+    else:
+        fits = isinstance(low, bytes) and isinstance(high, bytes)
+    return (low, high) if fits else (None, None)
+
+
+def _nanoseconds(statistics: Any, kind: Any) -> int:
+    """Return how many nanoseconds the unit of a column's raw numbers has, or 0 if that is not known."""
+    import json
+
+    import pyarrow as pa
+
+    logical = json.loads(statistics.logical_type.to_json())
+    if logical.get("Type") == "Date":
+        return _DAY
+    if logical.get("Type") in ("Timestamp", "Time"):
+        return unit_factor(_UNITS[logical["timeUnit"]]) if logical.get("timeUnit") in _UNITS else 0
+    return unit_factor(kind.unit) if pa.types.is_duration(kind) else 0

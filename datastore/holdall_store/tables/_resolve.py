@@ -1,0 +1,210 @@
+"""From what a caller names to files: one file, a folder, a glob, or a list of them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from holdall_store.errors import FormatError, InvalidNameError, TableNotFoundError, UnsupportedTypeError
+from holdall_store.tables._footer import load_footers
+from holdall_store.tables._partitions import Partitioning, Values, parse_folders
+from holdall_store.tables._source import Found, Source
+from holdall_store.tables._source_local import LocalSource
+
+__all__ = ["Address", "Listing", "TableFile", "check_sources", "open_source", "resolve"]
+
+_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://")
+_S3: Final = frozenset({"s3", "s3a"})
+_WILDCARD: Final = re.compile(r"[*?\[]")
+_FILE_NAME: Final = re.compile(r"\.(parquet|parq|pq)$", re.IGNORECASE)
+_NAMES_SHOWN: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A place, and a key, a folder or a pattern in it."""
+
+    place: str
+    key: str
+    text: str
+
+    @property
+    def is_glob(self) -> bool:
+        """Whether there are wildcards; not in a local file's name that is there as it is written."""
+        return _WILDCARD.search(self.key) is not None and not (not self.place and os.path.exists(self.key))
+
+
+@dataclass(frozen=True, slots=True)
+class TableFile:
+    """A file of a table: what was seen of it, and the values of the partition columns."""
+
+    found: Found
+    values: Values = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The files of a table, in order, and the names of their partition columns, with whether they hold numbers."""
+
+    files: tuple[TableFile, ...]
+    names: tuple[str, ...] = ()
+    integers: tuple[bool, ...] = ()
+
+
+def check_sources(source: Any) -> tuple[Address, ...]:
+    """Return where the files are that a caller names, or raise `InvalidNameError`."""
+    if isinstance(source, str | os.PathLike):
+        return (_parse(source),)
+    if not isinstance(source, Iterable) or isinstance(source, bytes | Mapping):
+        raise UnsupportedTypeError(
+            f"A Table is made of a path or URL, or of a list of them, not of a {type(source).__name__}."
+        )
+    found = tuple(_parse(each) for each in source)
+    if not found:
+        raise InvalidNameError("The list of files is empty: a Table has at least one.")
+    if len({address.place for address in found}) > 1:
+        raise InvalidNameError(
+            f"The files of one Table are in one place, and {found[0].text!r:.200} is elsewhere than "
+            f"{next(each.text for each in found if each.place != found[0].place)!r:.200}."
+        )
+    return found
+
+
+def _parse(source: Any) -> Address:
+    if not isinstance(source, str | os.PathLike):
+        raise UnsupportedTypeError(f"{source!r:.80} is neither a path nor a URL.")
+    text = os.fspath(source)
+    if isinstance(text, bytes) or not text or "\0" in text:
+        raise InvalidNameError(f"{text!r:.80} names no table: give a path or a URL.")
+    match = _SCHEME.match(text)
+    if match is None or not isinstance(source, str):
+        return Address("", os.path.abspath(os.path.expanduser(text)) + ("/" if text.endswith("/") else ""), text)
+    scheme = match[1].lower()
+    if scheme == "file":
+        parts = urlsplit(text)
+        if parts.netloc not in ("", "localhost") or not parts.path:
+            raise InvalidNameError(f"{text!r:.200} names no file here: write file:///absolute/path, or the path alone.")
+        return Address("", unquote(parts.path), text)
+    host, _, key = text[match.end() :].partition("/")
+    if "@" in host and scheme in ("s3", "s3a"):
+        raise InvalidNameError(f"A {scheme}:// URL holds no user or password: give them as storage_options.")
+    if not host:
+        raise InvalidNameError(f"{text!r:.200} names no place: write {scheme}://bucket/path.")
+    return Address(f"{scheme}://{host}", key, text)
+
+
+def open_source(place: str, storage_options: Mapping[str, Any] | None) -> Source:
+    """Return the place where a table's files are."""
+    if not place:
+        if storage_options:
+            raise InvalidNameError("storage_options are for buckets and servers, and mean nothing for local files.")
+        return LocalSource()
+    scheme, _, host = place.partition("://")
+    if scheme in _S3:
+        from holdall_store.tables._source_s3 import S3Source  # what it brings is only for whom it concerns
+
+        return S3Source(scheme, host, storage_options)
+    from holdall_store.tables._source_storage import StorageSource
+
+    return StorageSource(place, storage_options)
+
+
+def resolve(source: Source, addresses: Sequence[Address], partitioning: Partitioning) -> Listing:
+    """Return the files that are there now; where there are none, raise `TableNotFoundError`."""
+    files: list[Found] = []
+    paths: list[str] = []
+    for address in addresses:
+        root, found = _find(source, address)
+        files += found
+        paths += [each.key[len(root) :] for each in found]
+    folders = parse_folders(paths, [source.url(found.key) for found in files], partitioning)
+    rows = zip(files, folders.values, strict=True)
+    return Listing(tuple(TableFile(found, values) for found, values in rows), folders.names, folders.integers)
+
+
+def _find(source: Source, address: Address) -> tuple[str, list[Found]]:
+    """Return the files that an address means, and the folder below which their folders are partitions."""
+    key = address.key
+    if address.is_glob:
+        folder = key[: _WILDCARD.search(key).start()].rpartition("/")  # type: ignore[union-attr]
+        root = folder[0] + folder[1]
+        pattern = re.compile(_translate(key))
+        found = [each for each in source.list(root) if pattern.fullmatch(each.key) and _is_data(each, root)]
+        if not found:
+            raise TableNotFoundError(f"No file matches {address.text!r:.200}.")
+        return root, found
+    likely_file = _FILE_NAME.search(key) is not None and not (source.remote is False and os.path.isdir(key))
+    if likely_file and (one := _one(source, key)):
+        return "", [one]
+    root = key if key.endswith("/") or not key else key + "/"
+    listed = list(source.list(root))
+    if not listed and not likely_file and not key.endswith("/") and key and (one := _one(source, key)):
+        return "", [one]
+    _refuse_logs(listed, root, address)
+    found = [each for each in listed if _is_data(each, root)]
+    if found:
+        return root, found
+    if listed:
+        names = ", ".join(each.key[len(root) :] for each in listed[:_NAMES_SHOWN])
+        raise TableNotFoundError(f"{address.text} holds no data, only files that are hidden or markers ({names}).")
+    if not source.remote and os.path.isdir(key):
+        raise TableNotFoundError(f"{address.text} is an empty folder.")
+    raise TableNotFoundError(f"There is no file {address.text}, and no folder of that name with files in it.")
+
+
+def _one(source: Source, key: str) -> Found | None:
+    """Return a single file, if it is there; what is read of it for that is its footer."""
+    for footer in load_footers(source, [Found(key)]):
+        return footer.found if footer is not None else None
+    return None
+
+
+def _is_data(found: Found, root: str) -> bool:
+    """Tell whether a file below `root` is one with rows: as everywhere, ``_`` and ``.`` hide a name."""
+    rest = found.key[len(root) :]
+    if not rest or rest.endswith(("/", "_$folder$")):
+        return False
+    return not any(name.startswith((".", "_")) and "=" not in name for name in rest.split("/"))
+
+
+def _refuse_logs(listed: Sequence[Found], root: str, address: Address) -> None:
+    """Raise `FormatError` where a log says which of the files count: all of them together are wrong rows."""
+    for found in listed:
+        rest = found.key[len(root) :]
+        kind = "Delta" if rest.startswith("_delta_log/") else ""
+        if rest.startswith("metadata/") and rest.endswith(".metadata.json"):
+            kind = "Iceberg"
+        if kind:
+            raise FormatError(
+                f"{address.text} is a table of {kind}: files in it may hold rows that were deleted or replaced, and its "
+                "log says which. Name the files that count as a list to read them as they are."
+            )
+
+
+def _translate(pattern: str) -> str:
+    """Return a glob as a regular expression: ``*`` and ``?`` stay in a folder, ``**`` does not."""
+    found = []
+    at = 0
+    while at < len(pattern):
+        char = pattern[at]
+        if pattern.startswith("**/", at):
+            found.append("(?:.*/)?")
+            at += 3
+            continue
+        if pattern.startswith("**", at):
+            found.append(".*")
+            at += 2
+            continue
+        end = pattern.find("]", at + 2) if char == "[" else -1
+        if end > 0:
+            inner = pattern[at + 1 : end].replace("\\", "\\\\").replace("[", "\\[")
+            found.append(f"[^{inner[1:]}]" if inner[0] in "!^" else f"[{inner}]")
+            at = end + 1
+            continue
+        found.append({"*": "[^/]*", "?": "[^/]"}.get(char) or re.escape(char))
+        at += 1
+    return "(?s:" + "".join(found) + ")"

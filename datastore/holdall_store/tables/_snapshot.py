@@ -1,0 +1,118 @@
+"""What is known of a table's files: found when it is first needed, and then the same for all that is derived from it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from holdall_store.errors import InvalidNameError
+from holdall_store.storage import without_secrets
+from holdall_store.tables._footer import Footer, load_footers
+from holdall_store.tables._partitions import Partitioning
+from holdall_store.tables._resolve import Address, Listing, TableFile, open_source, resolve
+from holdall_store.tables._schema import unify
+from holdall_store.tables._source import Source
+
+__all__ = ["SCHEMA_FILES", "Snapshot", "check_schema"]
+
+SCHEMA_FILES: Final = 64
+"""Footers that give a table its schema, spread over its files: columns come, go and widen in the order of the files."""
+
+
+class Snapshot:
+    """The files of a table, its schema and its footers. A pickle is pinned to the files that were seen."""
+
+    def __init__(
+        self,
+        addresses: tuple[Address, ...],
+        storage_options: Mapping[str, Any] | None,
+        partitioning: Partitioning,
+        schema: Any,
+    ) -> None:
+        self.addresses = addresses
+        self.partitioning = partitioning
+        self.given = schema
+        self._options = dict(storage_options or {})
+        self._lock = threading.RLock()
+        self._listing: Listing | None = None
+        self._schema: Any = None
+        self.source: Source = open_source(addresses[0].place, self._options or None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_lock": None, "_options": without_secrets(self._options)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.RLock())
+
+    @property
+    def name(self) -> str:
+        """What the table is called in messages."""
+        first, *others = self.addresses
+        return f"{first.text} and {len(others)} more" if others else first.text
+
+    @property
+    def listing(self) -> Listing:
+        """The files, which are listed once."""
+        with self._lock:
+            if self._listing is None:
+                self._listing = resolve(self.source, self.addresses, self.partitioning)
+            return self._listing
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the files were seen."""
+        return self._listing is not None
+
+    def pieces(self) -> list[tuple[TableFile, tuple[int, ...] | None]]:
+        """Return every file, whole."""
+        return [(file, None) for file in self.listing.files]
+
+    def footers(self, files: Sequence[TableFile]) -> list[Footer]:
+        """Return the footers of files."""
+        return [footer for footer in load_footers(self.source, [file.found for file in files]) if footer is not None]
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether there are files that did not give the table its schema."""
+        return self.given is None and len(self.listing.files) > SCHEMA_FILES
+
+    @property
+    def schema(self) -> Any:
+        """All columns: those of the files, then those of the folders."""
+        with self._lock:
+            if self._schema is None:
+                self._schema = self._find_schema()
+            return self._schema
+
+    def _find_schema(self) -> Any:
+        import pyarrow as pa
+
+        listing = self.listing
+        if isinstance(self.given, pa.Schema):
+            known = self.given
+        else:
+            files = listing.files
+            if self.given != "all" and len(files) > SCHEMA_FILES:
+                last = len(files) - 1
+                files = tuple(files[at * last // (SCHEMA_FILES - 1)] for at in range(SCHEMA_FILES))
+            known = unify((footer.url, footer.given) for footer in self.footers(files))
+        for name, integer in zip(listing.names, listing.integers, strict=True):
+            if isinstance(self.given, pa.Schema) and name in known.names:
+                continue
+            field = pa.field(name, pa.int64() if integer else pa.string())
+            at = known.get_field_index(name)
+            # What the folder says goes before what the file says, as for all other readers.
+            known = known.set(at, field) if at >= 0 else known.append(field)
+        return known
+
+
+def check_schema(schema: Any) -> Any:
+    """Return what a caller says of the schema: ``None``, ``"all"`` or one of Arrow's."""
+    if schema is None or (isinstance(schema, str) and schema == "all"):
+        return schema
+    if type(schema).__module__.startswith("pyarrow") and type(schema).__name__ == "Schema":
+        return schema
+    raise InvalidNameError(
+        f"schema={schema!r:.80} is not understood: give a pyarrow.Schema, 'all' to look at every file, or nothing."
+    )

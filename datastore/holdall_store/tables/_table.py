@@ -1,0 +1,299 @@
+"""`Table`: a lazy reference to columnar files, and what can be asked of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from holdall_store.errors import InvalidNameError, UnsupportedTypeError, nearest
+from holdall_store.tables._bound import bind, to_arrow
+from holdall_store.tables._decode import concatenated
+from holdall_store.tables._explain import ColumnStats, Explanation, FileInfo, explain_scan, gather_stats
+from holdall_store.tables._expression import Expression, combine, from_values
+from holdall_store.tables._partitions import check_partitioning
+from holdall_store.tables._query import Query
+from holdall_store.tables._resolve import check_sources
+from holdall_store.tables._scan import BYTES_AHEAD, Piece, Scan
+from holdall_store.tables._schema import project, select_paths, with_dictionaries
+from holdall_store.tables._snapshot import Snapshot, check_schema
+from holdall_store.tables._split import split_pieces
+from holdall_store.tables._units import GroupUnit
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+    import pyarrow.dataset as pads
+
+__all__ = ["Table"]
+
+BATCH_BYTES: Final = 64 << 20
+"""Large enough to make the work of a batch worthwhile, and small enough for some of them to fit anywhere."""
+
+FORMATS: Final = ("parquet",)
+
+
+class Table:
+    """A reference to columnar files, on disk or in a bucket, that reads only what is asked of it.
+
+    `source` is a file, a folder, a glob (``**`` crosses folders), or a list of them: paths, ``s3://…``, or any URL that
+    a store can have. `partitioning` is ``"hive"`` for folders like ``day=2026-11-01``, a list of names for folders
+    like ``2026-11-01``, ``()`` for none; ``None`` looks whether all files lie in Hive's folders. `storage_options`
+    are spelled as for `Client`. The schema is the union of the files', each column in the widest of its types;
+    it is taken from 64 files spread over the table, or from every one if `schema` is ``"all"``, or is the
+    `pyarrow.Schema` given: then other columns are left out, and those a file does not have are null.
+
+    Nothing is read before it is needed, and a table never changes: `where`, `select` and `head` give new ones. What is
+    first seen of the files (size, ETag or time of modification) holds for all tables made from this one, and for its
+    pickles, which hold no secrets: a file that was replaced since raises `IntegrityError`. Order is that of the names
+    of files, or of the list, and within them that of the rows.
+
+    >>> table = holdall.Table("s3://lake/events", partitioning="hive")
+    >>> recent = table.where(day="2026-11-01", country=["US", "CA"]).where(holdall.col("x") > 3)
+    >>> frame = recent.select("user", "a.b").head(1000).to_pandas()
+    """
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        *,
+        partitioning: str | Iterable[str] | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+        format: str = "parquet",  # noqa: A002 - as pyarrow and polars call it
+        schema: pa.Schema | Literal["all"] | None = None,
+    ) -> None:
+        if format not in FORMATS:
+            raise InvalidNameError(
+                f"format={format!r:.80} is not understood: give 'parquet'.{nearest(str(format), FORMATS)}"
+            )
+        self._snapshot = Snapshot(
+            check_sources(source), storage_options, check_partitioning(partitioning), check_schema(schema)
+        )
+        self._condition: Expression | None = None
+        self._columns: tuple[str, ...] | None = None
+        self._limit: int | None = None
+        self._pieces: tuple[Piece, ...] | None = None
+
+    def __repr__(self) -> str:
+        parts = [repr(self._snapshot.name)]
+        parts += [f"where={self._condition!r}"] if self._condition is not None else []
+        parts += [f"select={list(self._columns)!r}"] if self._columns is not None else []
+        parts += [f"head={self._limit}"] if self._limit is not None else []
+        return f"Table({', '.join(parts)})"
+
+    def _derived(self, **changes: Any) -> Table:
+        made: Table = object.__new__(type(self))
+        made.__dict__.update(self.__dict__, **changes)
+        return made
+
+    # What it is -------------------------------------------------------------------------------------------------------
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of the result and their types."""
+        return self._query().schema
+
+    def files(self) -> list[FileInfo]:
+        """Return the files that rows can come from, as far as the folders' names tell."""
+        query = self._query(selected=False)
+        names = self._snapshot.listing.names
+        source = self._snapshot.source
+        return [
+            FileInfo(source.url(file.found.key), file.found.size, dict(zip(names, file.values, strict=True)), groups)
+            for file, groups in self._all_pieces()
+            if query.condition_for(file.values) is not False
+        ]
+
+    def partitions(self) -> list[dict[str, Any]]:
+        """Return the values of the partition columns that occur in `files`, each once, in order."""
+        found: list[dict[str, Any]] = []
+        for info in self.files():
+            if info.partition and info.partition not in found[-1:] and info.partition not in found:
+                found.append(dict(info.partition))
+        return found
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows there are: from footers alone, except where a condition has to be looked up in columns."""
+        rows = 0
+        query = self._query(nothing=True)
+        for unit in self._scan(query).units(whole=False):
+            if isinstance(unit, GroupUnit) and unit.condition is None:
+                rows += unit.rows
+            else:
+                break
+        else:
+            return rows if self._limit is None else min(rows, self._limit)
+        return sum(table.num_rows for table in self._scan(query).tables())
+
+    def __len__(self) -> int:
+        return self.num_rows
+
+    @property
+    def stats(self) -> dict[str, ColumnStats]:
+        """The least and the largest value and the number of nulls of each column, from footers alone.
+
+        They are those of all row groups that can have rows of the result; ``None`` where a footer does not tell.
+        """
+        if self._limit is not None:
+            raise UnsupportedTypeError("stats are those of whole row groups: ask for them before head().")
+        return gather_stats(self._scan(self._query()))
+
+    def explain(self) -> Explanation:
+        """Return what reading would take: files, row groups, requests, bytes. Footers are read for it, and no data."""
+        return explain_scan(repr(self), self._scan(self._query()))
+
+    # What is made from it ---------------------------------------------------------------------------------------------
+
+    def where(self, *conditions: Expression, **values: Any) -> Table:
+        """Return the rows for which all conditions are true: expressions of `col`, and columns' values, or lists of them.
+
+        Files are left out by their folders and row groups by their statistics; what is left is looked at row by row.
+        """
+        if self._limit is not None:
+            raise UnsupportedTypeError("where() after head() would look at some rows only: put head() last.")
+        for condition in conditions:
+            _check_condition(condition)
+        return self._derived(_condition=combine(self._condition, *conditions, from_values(values)))
+
+    def select(self, *columns: str) -> Table:
+        """Return these columns, in this order; ``"a.b"`` is the struct ``a`` with ``b`` alone.
+
+        Raises `ColumnNotFoundError` when the columns are first needed, or now if they were selected from.
+        """
+        _check_names(columns)
+        if self._columns is not None:
+            select_paths(columns, self.schema, f"The selection from {self._snapshot.name}")
+        return self._derived(_columns=tuple(dict.fromkeys(columns)))
+
+    def head(self, n: int = 5) -> Table:
+        """Return the first `n` rows; only the row groups that have them are read."""
+        _check_count(n, 0, "head() takes a number of rows")
+        return self._derived(_limit=n if self._limit is None else min(n, self._limit))
+
+    def split(self, n: int, by: Literal["bytes", "rows"] = "bytes") -> list[Table]:
+        """Return `n` tables that have the rows of this one between them, in order and about equal in size.
+
+        They are cut between row groups, so with less of these than `n` some are empty. Each pickles as a list of its
+        files.
+        """
+        if self._limit is not None:
+            raise UnsupportedTypeError("split() after head() would share out a few rows only: split first.")
+        if by not in ("bytes", "rows"):
+            raise InvalidNameError(f"by={by!r:.80} is not understood: give 'bytes' or 'rows'.")
+        _check_count(n, 1, "split() takes a number of tables")
+        scan = self._scan(self._query())
+        return [self._derived(_pieces=tuple(pieces)) for pieces in split_pieces(scan, n, by)]
+
+    # What is read -----------------------------------------------------------------------------------------------------
+
+    def to_arrow(self, *, ordered: bool = True) -> pa.Table:
+        """Read everything into a `pyarrow.Table`. With ``ordered=False`` rows come as they are fetched, which may be sooner."""
+        scan = self._scan(self._query(), ordered=ordered)
+        return concatenated(list(scan.tables()), scan.query.schema)
+
+    def to_pandas(
+        self,
+        *,
+        dtype_backend: Literal["pyarrow", "numpy_nullable"] | None = None,
+        categories: Iterable[str] | None = None,
+        index: str | Iterable[str] | Literal[False] | None = None,
+        ordered: bool = True,
+    ) -> pd.DataFrame:
+        """Read everything into a frame, with no needless copy.
+
+        Arrays may be read-only views of Arrow's memory: pandas copies them when they are written to. `categories` are
+        columns of texts to be given as categories; `index` names the columns of the index, ``None`` leaves that to what
+        pandas wrote into the files, and ``False`` numbers the rows.
+        """
+        from holdall_store.tables._pandas import to_pandas
+
+        chosen = tuple(categories or ())
+        query = self._query(dictionaries=chosen)
+        frame: pd.DataFrame = to_pandas(self._scan(query, ordered=ordered), dtype_backend, chosen, index)
+        return frame
+
+    def to_polars(self, *, ordered: bool = True) -> pl.DataFrame:
+        """Read everything into a frame of polars, which shares Arrow's memory where it can."""
+        from holdall_store.tables._pandas import to_polars
+
+        frame: pl.DataFrame = to_polars(self.to_arrow(ordered=ordered))
+        return frame
+
+    def batches(self, bytes: int = BATCH_BYTES, *, ordered: bool = True) -> Iterator[pa.RecordBatch]:  # noqa: A002
+        """Yield everything in batches of about so many bytes of memory, while the next ones are fetched.
+
+        Some row groups, and what is fetched ahead of them, are held beside the batch.
+        """
+        _check_count(bytes, 1, "batches() takes a number of bytes")
+        scan = self._scan(self._query(), ordered=ordered, bytes_ahead=min(max(bytes, 1 << 20), BYTES_AHEAD))
+        for table in scan.tables():
+            rows = max(table.num_rows * bytes // max(table.nbytes, 1), 1)
+            yield from table.combine_chunks().to_batches(max_chunksize=rows)
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        import pyarrow as pa
+
+        reader = pa.RecordBatchReader.from_batches(self.schema, self.batches())
+        return reader.__arrow_c_stream__(requested_schema)
+
+    def dataset(self) -> pads.Dataset:
+        """Return the files as a `pyarrow.dataset.Dataset`, for whoever takes one, without selection and `head`.
+
+        Files that are known by their folders to have no rows of the result are left out; other conditions go with a
+        scan: ``table.dataset().to_table(filter=table.arrow_filter())``. It reads on its own, and knows no pinning.
+        """
+        from holdall_store.tables._dataset import make_dataset
+
+        return make_dataset(self._snapshot, self._scan(self._query()))
+
+    def arrow_filter(self) -> Any:
+        """Return the conditions as an expression of pyarrow's, or ``None`` where there are none."""
+        condition = self._query().condition
+        return None if condition is None else to_arrow(condition)
+
+    # What all of these stand on ---------------------------------------------------------------------------------------
+
+    def _all_pieces(self) -> Iterable[Piece]:
+        return self._snapshot.pieces() if self._pieces is None else self._pieces
+
+    def _query(self, *, selected: bool = True, nothing: bool = False, dictionaries: tuple[str, ...] = ()) -> Query:
+        snapshot = self._snapshot
+        whole = snapshot.schema
+        if self._columns is None or not selected:
+            wanted: dict[str, Any] = dict.fromkeys(whole.names)
+        else:
+            wanted = select_paths(self._columns, whole, snapshot.name)
+        if nothing:
+            wanted = {}
+        names = snapshot.listing.names
+        whole = with_dictionaries(whole, dictionaries, snapshot.name)
+        condition = None if self._condition is None else bind(self._condition, whole, snapshot.name)
+        stored = {name: inner for name, inner in wanted.items() if name not in names}
+        return Query(project(whole, wanted), whole, stored, condition, names, dictionaries)
+
+    def _scan(self, query: Query, **how: Any) -> Scan:
+        snapshot = self._snapshot
+        known = None
+        if self._columns is None and snapshot.is_sampled:
+            known = frozenset(snapshot.schema.names)
+        pieces = [(file, groups) for file, groups in self._all_pieces()]
+        return Scan(snapshot.source, query, pieces, self._limit, known=known, **how)
+
+
+def _check_count(n: Any, least: int, what: str) -> None:
+    if isinstance(n, bool) or not isinstance(n, int) or n < least:
+        raise InvalidNameError(f"{what} from {least} on, not {n!r:.80}.")
+
+
+def _check_names(names: Sequence[Any]) -> None:
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise InvalidNameError(f"select() takes the names of columns, each as an argument, and not {names!r:.200}.")
+
+
+def _check_condition(condition: Any) -> None:
+    if not isinstance(condition, Expression):
+        raise UnsupportedTypeError(
+            f"where() takes conditions such as col('x') > 3, or x=[1, 2], not {condition!r:.80}."
+        )
