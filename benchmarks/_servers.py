@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -33,6 +34,7 @@ RATE_BYTES: Final = 90_000_000
 
 WORKERS: Final = 2
 START_SECONDS_MAX: Final = 20.0
+PR_SET_PDEATHSIG: Final = 1
 
 SETTLE_SECONDS: Final = 0.2
 """nginx counts a request when it is done with it, a little after the client has its answer or gave it up."""
@@ -207,7 +209,9 @@ def find_tool(name: str, *folders: str) -> str | None:
 def _running(command: Sequence[str], port: int, folder: Path) -> Iterator[None]:
     log = folder / f"{os.path.basename(command[0])}-{port}.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=_end_with_parent
+        )
     try:
         _wait_for(process, port, log)
         yield
@@ -218,6 +222,14 @@ def _running(command: Sequence[str], port: int, folder: Path) -> Iterator[None]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _end_with_parent() -> None:
+    """Let the kernel end this process when the benchmark is killed and cannot end it itself; elsewhere, do nothing."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _wait_for(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
