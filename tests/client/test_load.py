@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -241,6 +242,29 @@ def test_own_store_is_trusted() -> None:
     assert isinstance(holdall.load("churn/model"), Opaque)
     with pytest.raises(holdall.UnsafeLoadError):
         holdall.load("churn/model", trust=False)
+
+
+def test_a_pack_that_is_gone_is_no_question_of_trust(workdir: Path) -> None:
+    """A pickle of one's own store whose pack was removed is lost, and what needs no lost pack is loaded."""
+    holdall.save({"model": Opaque(), "data": bytes(100_000)}, "churn/lost")
+    before = set((workdir / ".holdall" / "packs").iterdir())
+    holdall.save({"model": Opaque(), "data": np.random.default_rng(0).bytes(100_000)}, "churn/kept")
+    holdall.save(Opaque(), "churn/inline")
+    for pack in before:
+        pack.unlink()
+
+    attempts: list[Callable[[], object]] = [
+        lambda: holdall.load("churn/lost"),
+        lambda: holdall.load("churn/lost", trust=True),
+        lambda: holdall.Client().artifact("churn/lost")["model"],
+    ]
+    for load in attempts:
+        with pytest.raises(holdall.store.ObjectNotFoundError, match=r"churn/lost@.*packs/.*bytes are lost"):
+            load()
+    with pytest.raises(holdall.UnsafeLoadError, match=r"trust=True"):
+        holdall.load("churn/lost", trust=False)
+    assert isinstance(holdall.load("churn/kept")["model"], Opaque)
+    assert isinstance(holdall.load("churn/inline"), Opaque)
 
 
 @pytest.mark.parametrize("value", ["maybe", "2"])

@@ -89,8 +89,16 @@ for value in (bytes(100_000), 1):
         holdall.save(value, "flow/new", client=client)
     except holdall.AccessDeniedError as error:
         assert "Cannot create" in str(error), error
+        assert "HOLDALL_STORE" not in str(error), error
     else:
         raise AssertionError("it was saved")
+try:
+    holdall.save(1, "flow/new", client=holdall.Client(os.path.join(os.path.dirname(path), "other")))
+except holdall.AccessDeniedError as error:
+    assert "Cannot create 'holdall.json'" in str(error), error
+    assert "set HOLDALL_STORE to a folder" in str(error), error
+else:
+    raise AssertionError("a store was made")
 print("fine")
 """
 

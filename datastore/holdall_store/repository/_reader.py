@@ -31,7 +31,7 @@ from holdall_store.repository._plan import (
 from holdall_store.storage import Storage
 from holdall_store.transfer import THREADED_BYTES_MIN, THREADS, Background, Range, fetch_ranges, run_all
 
-__all__ = ["BufferReader", "Pending", "inline_buffer"]
+__all__ = ["BufferReader", "Pending", "inline_buffer", "lost"]
 
 TABLES_KEPT: Final = 256
 """Tables of packs kept parsed: 50 KiB each on the average."""
@@ -165,7 +165,7 @@ class BufferReader:
         try:
             fetch_ranges(self._storage, ranges, keep)
         except ObjectNotFoundError as error:
-            raise _lost(error) from None
+            raise lost(error) from None
         return ahead
 
     def fetch(
@@ -250,7 +250,7 @@ class BufferReader:
         try:
             raw = self._storage.get(self._key(ref.name), footer.table_offset, footer.table_bytes)
         except ObjectNotFoundError as error:
-            raise _lost(error) from None
+            raise lost(error) from None
         return self._keep(ref, raw)
 
     def _keep(self, ref: PackRef, raw: memoryview) -> PackTable:
@@ -319,7 +319,8 @@ def _footer(ref: PackRef) -> Footer:
         raise IntegrityError(f"A record refers to pack {ref.name} by what is no hash.") from None
 
 
-def _lost(error: ObjectNotFoundError) -> ObjectNotFoundError:
+def lost(error: ObjectNotFoundError) -> ObjectNotFoundError:
+    """Return the error for a pack that is not there, although a record names it."""
     return ObjectNotFoundError(f"{error} A record refers to it: its bytes are lost, or the store was copied in part.")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from holdall_store.config import Settings, logger, read_settings
 from holdall_store.errors import (
+    AccessDeniedError,
     AlreadyExistsError,
     IntegrityError,
     ObjectNotFoundError,
@@ -26,7 +27,7 @@ from holdall_store.repository._catalog import Catalog
 from holdall_store.repository._clock import Clock, SystemClock
 from holdall_store.repository._log import CREATE_TRIES, answer_was_lost
 from holdall_store.repository._offline import OfflineStorage
-from holdall_store.repository._reader import BufferReader, Pending
+from holdall_store.repository._reader import BufferReader, Pending, lost
 from holdall_store.repository._run_writer import RunHead, RunWriter
 from holdall_store.storage import Storage
 
@@ -132,6 +133,9 @@ class Repository:
         for trial in range(1, CREATE_TRIES + 1):
             try:
                 self.storage.create(STORE_KEY, (seal(record),))
+            except AccessDeniedError as error:
+                told = f"{error.strerror or error} To keep the store elsewhere, set HOLDALL_STORE to a folder or a URL."
+                raise AccessDeniedError(*error.args[:-1], told) from error
             except (AlreadyExistsError, StorageError) as error:
                 if isinstance(error, StorageError) and not answer_was_lost(error):
                     raise
@@ -226,6 +230,21 @@ class Repository:
         whether nobody else can have written the packs or the log of the run, whose prefix is `log`. With
         `columns`, only those columns of a table are read. Raises `UnsafeLoadError` before a byte is fetched.
         """
+        try:
+            return self._load(artifact, trust, verify, columns, key, log)
+        except UnsafeLoadError as error:
+            lost = self._lost_pack(artifact) if trust is None and self.trusted else None
+            raise (lost or error) from None
+
+    def _load(
+        self,
+        artifact: StoredArtifact,
+        trust: bool | None,
+        verify: bool,
+        columns: Sequence[str] | None,
+        key: str | int | None,
+        log: str,
+    ) -> Any:
         record = artifact.record
         allowed = self._may_run(artifact, log) if trust is None else trust
         if record.runs_code and not allowed and key is None:
@@ -278,8 +297,16 @@ class Repository:
         if self.settings.trust or not self.trusted:
             return self.trusted
         records = [info.key for info in self.storage.list(log)] if log else []
-        packs = [pack_key(ref.name) for ref in artifact.packs]
-        return all(self.storage.private(key) for key in (*records, *packs))
+        return all(self.storage.private(key) for key in (*records, *_pack_keys(artifact)))
+
+    def _lost_pack(self, artifact: StoredArtifact) -> ObjectNotFoundError | None:
+        """Return the error for a pack that is gone: whoever owned it, that is no question of trust."""
+        for key in _pack_keys(artifact):
+            try:
+                self.storage.head(key)
+            except ObjectNotFoundError as error:
+                return lost(error)
+        return None
 
     def node(self, artifact: StoredArtifact) -> Any:
         """Return the JSON node of an artifact."""
@@ -345,6 +372,12 @@ class Repository:
 
     def _index_path(self) -> Path | None:
         return self.settings.cache_folder() / "index" / f"{self.create().store}.sqlite"
+
+
+def _pack_keys(artifact: StoredArtifact) -> list[str]:
+    """Return the keys of the packs that hold something of an artifact; a record may list packs for others, too."""
+    used = {number for buffer in artifact.record.buffers for number, _, _ in buffer.spans}
+    return [pack_key(ref.name) for number, ref in enumerate(artifact.packs) if number in used]
 
 
 def _make_cache(storage: Storage, settings: Settings) -> Cache | None:
