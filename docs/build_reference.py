@@ -59,6 +59,7 @@ def signature(name: str, found: object) -> str:
     """Return a signature as code."""
     text = str(inspect.signature(found))  # type: ignore[arg-type]
     text = re.sub(r"\(self(, /)?(, )?", "(", text)
+    text = re.sub(r"ForwardRef\('([^']*)'\)", r"\1", text)  # of a named tuple
     text = re.sub(r"<object object at 0x[0-9a-f]+>", "…", text.replace("'", ""))
     return f"```text\n{name}{text}\n```"
 

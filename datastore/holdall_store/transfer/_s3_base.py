@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -29,7 +29,7 @@ class S3Base:
         return contextlib.nullcontext()
 
     @contextlib.contextmanager
-    def _watched(self, verb: str, total: int | None, bytes_total: int | None = None) -> Iterator[Tick]:
+    def _watched(self, verb: str, total: int | None, bytes_total: int | None = None) -> Generator[Tick, None, None]:
         """Count and report what a verb does."""
         session = self._session
         with contextlib.ExitStack() as stack:

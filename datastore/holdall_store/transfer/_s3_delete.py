@@ -38,7 +38,7 @@ def delete_job(bucket: str, doomed: Sequence[Doomed]) -> Job[int]:
     alone = [each for each in doomed if not fits_xml(each.key)]
     if len(doomed) == 1:
         left, alone = [], list(doomed)
-    for _ in range(ROUNDS_MAX):
+    for rounds_left in reversed(range(ROUNDS_MAX)):
         if not left:
             break
         (response,) = yield (_batch_request(bucket, left),)
@@ -46,14 +46,10 @@ def delete_job(bucket: str, doomed: Sequence[Doomed]) -> Job[int]:
             alone += left
             break
         failed = _failures(response, bucket)
-        final = next((told for told in failed if told.get("Code") not in _AGAIN), None)
+        final = next((told for told in failed if told.get("Code") not in _AGAIN or not rounds_left), None)
         if final is not None:
             _raise(bucket, final)
         left = [Doomed(told.get("Key", ""), told.get("VersionId", "")) for told in failed]
-        last = failed[:1]
-    else:
-        if left:
-            _raise(bucket, last[0])
     if alone:
         responses = yield [_single_request(bucket, each) for each in alone]
         for each, response in zip(alone, responses, strict=True):

@@ -138,12 +138,6 @@ class Names:
             raise InvalidNameError("The empty key is the root itself, and here that is no object.")
         return Place(self.bucket, self.key, "")
 
-    def name_of(self, bucket: str, key: str) -> str:
-        """Return what the caller calls the object `key`: its key below the root, or its URL."""
-        if self.root is None or bucket != self.bucket:
-            return f"s3://{bucket}/{key}"
-        return key[len(self._begin) :] if key.startswith(self._begin) else ""
-
 
 def _folder(key: str) -> str:
     return key if not key or key.endswith("/") else key + "/"

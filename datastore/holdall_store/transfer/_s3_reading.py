@@ -43,8 +43,8 @@ class S3Reading(S3Base):
         session = self._session
         job = get_job(session.reader(missing_ok=return_missing), session.wanted(key, version_id))
         with self._watched("get", 1) as tick:
-            for found in session.run((job,), bytes_max=session.memory, weigh=weigh):
-                tick(1, found.size or 0)
+            found = session.run_one(job)
+            tick(1, found.size or 0)
         return found
 
     def get_many(self, keys: Iterable[Key], return_missing: bool = False, return_info: bool = True) -> list[S3Object]:
@@ -63,7 +63,7 @@ class S3Reading(S3Base):
         session, memory = self._session, reader.memory
         with self._watched(verb, total) as tick:
             jobs = (get_job(reader, each) for each in wanted)
-            for found in session.run(jobs, bytes_max=memory, weigh=weigh):
+            for found in session.run(jobs, weigh=weigh):
                 size = found.size or 0
                 if found.in_memory:
                     if reader.held + size > memory:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -174,9 +174,10 @@ class Session:
             raise UnsupportedTypeError(f"Prefixes come as a list: write [{prefixes!r:.80}].")
         found = []
         for prefix in [None] if prefixes is None else prefixes:  # type: ignore[attr-defined]
-            place = self.names.prefix(
-                prefix.url + "/" if isinstance(prefix, S3Object) and not self.names.root else prefix
-            )
+            if isinstance(prefix, S3Object):  # a folder of a listing
+                place = Place(prefix.bucket, prefix.object_key.rstrip("/") + "/", prefix.key)
+            else:
+                place = self.names.prefix(prefix)
             found.append(Listing(place.bucket, place.key, f"s3://{place.bucket}/{place.key}".rstrip("/"), delimiter))
         return found
 
@@ -186,7 +187,7 @@ class Session:
         return zip(listings, self.run([list_job(each) for each in listings]), strict=True)
 
     @contextlib.contextmanager
-    def timed(self) -> Iterator[None]:
+    def timed(self) -> Generator[None, None, None]:
         """Count the time of a verb."""
         begun = self.clock()
         try:

@@ -50,7 +50,7 @@ class S3Writing(S3Base):
         create it at the same time one does; nobody is told who. A server that ignores the condition is refused.
         """
         given = key if isinstance(key, S3PutObject) else S3PutObject(key, obj, None, content_type, None, metadata)
-        item = self._item(0, given, source_of(given.value, given.key))
+        item = self._item(0, given, _source(given))
         with self._watched("put", 1) as tick:
             for result in self._upload(iter((item,)), overwrite=overwrite):
                 tick(1, result.size)
@@ -63,10 +63,7 @@ class S3Writing(S3Base):
 
         `key_objs` are pairs, or `S3PutObject` where there is more to say of them.
         """
-        items = (
-            self._item(number, given, source_of(given.value, given.key))
-            for number, given in enumerate(map(_as_put, key_objs))
-        )
+        items = (self._item(number, given, _source(given)) for number, given in enumerate(map(_as_put, key_objs)))
         return self._put_all("put_many", items, overwrite=overwrite, total=_count(key_objs))
 
     def put_files(
@@ -265,6 +262,12 @@ def _as_put(given: Any, *, is_file: bool = False) -> S3PutObject:
     if isinstance(given, tuple | list) and len(given) == 2:
         return S3PutObject(given[0], None, given[1]) if is_file else S3PutObject(given[0], given[1])
     raise UnsupportedTypeError(f"Give pairs of a key and {'a path' if is_file else 'an object'}, not {given!r:.80}.")
+
+
+def _source(given: S3PutObject) -> Source | StreamSource:
+    if given.value is None and given.path is not None:
+        return FileSource(local_path(given.path))
+    return source_of(given.value, given.key)
 
 
 def _count(things: Any) -> int | None:

@@ -83,7 +83,9 @@ def escape_xml(text: str) -> str:
 
 def fits_xml(text: str) -> bool:
     """Tell whether XML 1.0 can say `text` at all."""
-    return text.isprintable() or all(char >= " " or char in "\t\n\r" for char in text if char not in "\ufffe\uffff")
+    return text.isprintable() or not any(
+        (char < " " and char not in "\t\n\r") or char in "\ufffe\uffff" for char in text
+    )
 
 
 def decode_key(text: str, *, encoded: bool) -> str:
