@@ -188,6 +188,7 @@ class Connection(Opening):
         self.stamp = self.heard = loop.now
         loop.bytes_in += count
         head: Head | None = None
+        begin = 0
         if self._reader is None:
             stop = buffer.find(HEAD_END, 0, count)
             if stop > 0:

@@ -64,6 +64,8 @@ class Site:
         self._regions: dict[str, str] = {}
         self._spots: dict[str, _Spot] = {}
         self._addresses: dict[Host, tuple[float, list[Address]]] = {}
+        self._asked: dict[Host, list[Callable[[Address | None], None]]] = {}
+        self._lock = threading.Lock()
         self._turn = 0
         self._tls: ssl.SSLContext | None = None
         self.credentials = Credentials(config, clock)
@@ -187,7 +189,12 @@ class Site:
             self._turn += 1
             found(known[1][self._turn % len(known[1])])
             return
-        threading.Thread(target=self._resolve, args=(host, found), name="holdall-names", daemon=True).start()
+        with self._lock:
+            asked = self._asked.setdefault(host, [])
+            asked.append(found)
+            first = len(asked) == 1
+        if first:
+            threading.Thread(target=self._resolve, args=(host,), name="holdall-names", daemon=True).start()
 
     def avoid(self, host: Host, address: Address) -> None:
         """Take note that nobody answers at an address; the others are tried first, until names are asked for anew."""
@@ -195,16 +202,18 @@ class Site:
         if known is not None and len(known[1]) > 1:
             self._addresses[host] = (known[0], [other for other in known[1] if other != address] or known[1])
 
-    def _resolve(self, host: Host, found: Callable[[Address | None], None]) -> None:
+    def _resolve(self, host: Host) -> None:
         try:
             answers = socket.getaddrinfo(host.name, host.port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
-            found(None)
-            return
-        addresses: list[Address] = list(dict.fromkeys((family, place) for family, _, _, _, place in answers))
-        self._addresses[host] = (self._clock() + ADDRESSES_LIVE, addresses)
-        self._turn += 1
-        found(addresses[self._turn % len(addresses)])
+            answers = []
+        addresses: list[Address | None] = list(dict.fromkeys((family, place) for family, _, _, _, place in answers))
+        if addresses:
+            self._addresses[host] = (self._clock() + ADDRESSES_LIVE, addresses)  # type: ignore[assignment]
+        with self._lock:
+            asked = self._asked.pop(host)
+        for number, found in enumerate(asked):
+            found(addresses[number % len(addresses)] if addresses else None)
 
 
 def _literal(host: Host) -> Address | None:

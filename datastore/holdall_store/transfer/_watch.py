@@ -86,7 +86,8 @@ class Watch:
     def _look_at(self, connection: Connection, trial: Trial, now: float, first_slow: float | None) -> None:
         loop, policy = self._loop, self._loop.policy
         if now > trial.deadline:
-            loop.broken(connection, Broken(f"no answer within {policy.deadline:g} s"))
+            said = f"no answer within {policy.deadline:g} s"
+            loop.broken(connection, Broken(said, unreachable=not connection.is_open))
         elif not connection.is_open:
             if now - connection.begun > CONNECT_TIMEOUT:
                 loop.broken(connection, Broken("nobody answers there in time", unreachable=True))

@@ -158,7 +158,7 @@ class HttpExecutor:
     def close(self) -> None:
         """Stop all work and close all connections. Closing twice is allowed."""
         self._closed = True
-        engine, self._engine = self._engine, None
+        engine = self._engine
         if engine is not None and self._process == os.getpid():
             engine.close()
 
