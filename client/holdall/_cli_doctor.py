@@ -11,7 +11,7 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
@@ -21,9 +21,11 @@ from holdall._cli_output import Output, Styled
 from holdall._client import Client
 from holdall._defaults import _project, default_user
 from holdall._provenance import mask_secrets
+from holdall._run import Run
 from holdall._text import count_text, place_text, size_text
-from holdall.store import HoldallError, nearest
+from holdall.store import HoldallError, ObjectNotFoundError, nearest
 from holdall_store.config import VARIABLE_PREFIX, VARIABLES, Settings, read_settings
+from holdall_store.format import ENTRY_BYTES, FOOTER_BYTES, PackRef, pack_key
 from holdall_store.repository import REMOTE_FOLDER, is_private
 from holdall_store.storage import LocalStorage
 
@@ -39,6 +41,12 @@ CACHE_FILES_MAX: Final = 100_000
 
 FLOWS_READ_MAX: Final = 100
 """The newest run of so many flows is read."""
+
+PACKS_LOOKED_AT_MAX: Final = 200
+"""Each may be a round trip."""
+
+PACKS_TOLD_MAX: Final = 10
+"""Where more are gone, a longer list says no more."""
 
 TRUST_PATHS_MAX: Final = 100_000
 """So many files and folders of a local store are asked whose they are."""
@@ -297,7 +305,7 @@ def _local(path: Path) -> Iterator[Check]:
 
 
 def _newest_runs(client: Client) -> Iterator[Check]:
-    """Read the newest run of each flow, which is what most loads begin with."""
+    """Read the newest run of each flow, which is what most loads begin with, and look whether its packs are there."""
     flows = client.in_namespace(None).flows
     looked_at = flows[:FLOWS_READ_MAX]
     newest = [newest_entry(flow) for flow in looked_at]
@@ -307,11 +315,41 @@ def _newest_runs(client: Client) -> Iterator[Check]:
         if run.status == "unreadable":
             hint = "Ask the owner of these files for the right to read them."
         yield Check("run", "fail", f"{run_reference(run)} is {run.status}: {run.error}", hint)
-    if not damaged:
+    whole = [run for run in newest if isinstance(run, Run)]
+    missing = list(_missing_packs(client, whole))
+    for holder, key, what in missing[:PACKS_TOLD_MAX]:
+        yield Check(
+            "pack",
+            "fail",
+            f"{key} {what}; {run_reference(holder)} refers to it",
+            "Restore it from a backup, or from the place that the store was copied from; save again what it held.",
+        )
+    if not damaged and not missing:
         rest = f" (of {len(flows)})" if len(flows) > len(looked_at) else ""
         yield Check(
-            "runs", "ok", f"the newest run of {count_text(len(looked_at), 'flow')}{rest} was read, and is whole"
+            "runs",
+            "ok",
+            f"the newest run of {count_text(len(looked_at), 'flow')}{rest} was read, and its packs are there; every byte is "
+            "verified when it is loaded",
         )
+
+
+def _missing_packs(client: Client, runs: Iterable[Run]) -> Iterator[tuple[Run, str, str]]:
+    """Look at the packs of runs, each once, and yield those that are not there or have another size than they had."""
+    first_named: dict[str, tuple[Run, PackRef]] = {}
+    for run in runs:
+        for artifact in run:
+            for pack in artifact._stored.packs:
+                first_named.setdefault(pack_key(pack.name), (run, pack))
+    for key, (run, pack) in itertools.islice(first_named.items(), PACKS_LOOKED_AT_MAX):
+        try:
+            size = client.repository.storage.head(key).size
+        except ObjectNotFoundError:
+            yield run, key, "is gone"
+            continue
+        expected = pack.table_offset + pack.entries * ENTRY_BYTES + FOOTER_BYTES
+        if size != expected:
+            yield run, key, f"has {size} bytes instead of {expected}"
 
 
 def _trust(client: Client, settings: Settings) -> Check:

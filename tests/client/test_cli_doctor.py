@@ -300,6 +300,25 @@ def test_a_damaged_run_fails(folder: Path, capsys: pytest.CaptureFixture[str]) -
     assert "backup" in checks["run"]["hint"]
 
 
+@pytest.mark.parametrize(("size", "told"), [(None, "is gone"), (100, "has 100 bytes instead of ")])
+def test_a_lost_pack_fails(size: int | None, told: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Packs of the newest runs that are not there, or were cut off, are failures that name the run."""
+    reference = holdall.save("x" * 50_000, "churn/model").reference
+    assert "its packs are there" in diagnose(capsys)[1]["runs"]["message"]
+    for pack in (folder / ".holdall" / "packs").iterdir():
+        pack.chmod(0o644)
+        pack.unlink() if size is None else os.truncate(pack, size)
+
+    code, checks = diagnose(capsys)
+
+    assert code == 1
+    assert "runs" not in checks
+    assert checks["pack"]["status"] == "fail"
+    assert told in checks["pack"]["message"]
+    assert reference.replace("/model", "") in checks["pack"]["message"]
+    assert "backup" in checks["pack"]["hint"]
+
+
 def test_whose_the_store_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Where the store is somebody else's, the report says whose, and speaks of no chmod."""
     holdall.save(1, "churn/model")
