@@ -64,8 +64,12 @@ def bucket(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Bucket:
 
 
 @pytest.fixture(params=["memory", "bucket"])
-def empty(request: pytest.FixtureRequest) -> Callable[[], Storage]:
-    """Return what makes empty storages: in memory, and in a bucket."""
+def empty(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Storage]:
+    """Return what makes empty storages: in memory, and in a bucket.
+
+    Nothing is read ahead in the background, so that the requests have the same numbers every time.
+    """
+    monkeypatch.setattr("holdall_store.repository.Repository._prepare", lambda self: None)
     if request.param == "memory":
         return MemoryStorage
     made: Callable[[], Storage] = request.getfixturevalue("bucket").empty
