@@ -241,7 +241,7 @@ def _fetch(
 ) -> Steps:
     """Read a span in parallel ranges, after what is there already; ``None`` if the object was replaced meanwhile."""
     if reader.keeps_in_memory(span.length):
-        view = memoryview(mmap.mmap(-1, span.length))
+        view = anonymous_memory(span.length)
         view[: len(got)] = got
         answer = yield from _ranges(reader, wanted, headers, span, len(got), total, lambda at, end: view[at:end])
         if answer is None:
@@ -328,6 +328,11 @@ def _length(response: Response, wanted: Wanted) -> int:
     if not told.isdecimal():
         raise StorageError(f"The server does not tell the size of {wanted.url}.")
     return int(told)
+
+
+def anonymous_memory(size: int) -> memoryview:
+    """Return zeroed memory of this process alone: by default a map would be shared with what is forked."""
+    return memoryview(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 
 
 def allocate(descriptor: int, size: int) -> None:
