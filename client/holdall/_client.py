@@ -38,6 +38,9 @@ _UNSET: Any = object()
 LOADS_AT_ONCE: Final = 8
 """Artifacts loaded together from a bucket: each is several requests at once already."""
 
+QUICK_BYTES_MAX: Final = 256 << 10
+"""Less is decoded in Python for most of its time, which threads only take from each other."""
+
 
 class Client:
     """Looks up flows, runs and artifacts of one store, from one namespace.
@@ -241,7 +244,10 @@ class Client:
             results[number] = artifacts[number].load(trust=trust)
 
         far = min(self.repository.storage.traits.concurrency, LOADS_AT_ONCE)
-        run_all(range(len(artifacts)), load, threads=max(THREADS, far))
+        apart = [number for number, artifact in enumerate(artifacts) if not _is_quick(artifact, far=far > 0)]
+        for number in sorted(set(range(len(artifacts))).difference(apart)):
+            load(number)
+        run_all(apart, load, threads=max(THREADS, far))
         return results
 
     @property
@@ -361,6 +367,12 @@ def missing_artifact(name: str, known: Mapping[str, Any], where: str) -> Artifac
     """Return the error for an artifact that a run does not hold."""
     holds = f" It holds: {listed(known)}." if known else " It holds none."
     return ArtifactNotFoundError(f"There is no artifact {name!r} in {where}.{nearest(str(name), known)}{holds}")
+
+
+def _is_quick(artifact: Artifact, *, far: bool) -> bool:
+    """Tell whether an artifact is loaded before another thread could begin to: it is small, and nothing is waited for."""
+    stored = artifact._stored.record
+    return stored.bytes <= QUICK_BYTES_MAX and not (far and any(buffer.spans for buffer in stored.buffers))
 
 
 def check_references(references: Iterable[str | Artifact]) -> list[str | Artifact]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -127,6 +129,41 @@ def test_load_many() -> None:
             holdall.Client().load_many(wrong)  # type: ignore[arg-type]
     with pytest.raises(holdall.ArtifactNotFoundError, match="x99"):
         holdall.load_many(["churn/x1", "churn/x99"])
+
+
+def test_small_values_are_loaded_without_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is decoded at once does not wait for another thread; large ones are loaded by several."""
+    with holdall.run("churn") as run:
+        saved = run.save(
+            {f"x{number}": [number] for number in range(20)}, big=np.zeros(100_000), large=np.ones(100_000)
+        )
+    threads: dict[str, int] = {}
+    load = holdall.Artifact.load
+
+    def noting(artifact: holdall.Artifact, **options: Any) -> Any:
+        threads[artifact.name] = threading.get_ident()
+        return load(artifact, **options)
+
+    monkeypatch.setattr(holdall.Artifact, "load", noting)
+    loaded = holdall.load_many([saved["big"], *saved.values()])
+
+    assert [value[0] for value in loaded] == [0, *range(20), 0, 1]
+    here = threading.get_ident()
+    assert {name for name, thread in threads.items() if thread != here} == {"big", "large"}
+
+
+def test_whose_a_store_is_matters_for_code_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who may write to the packs and logs is looked up only where loading runs code: it takes longer than a small value."""
+    holdall.save({"a": [1], "b": np.zeros(3)}, "churn/plain")
+    holdall.save(Opaque(), "churn/model")
+
+    def asked(*_: object) -> bool:
+        raise AssertionError("it was asked")
+
+    monkeypatch.setattr(LocalStorage, "private", asked)
+    assert holdall.load("churn/plain")["a"] == [1]
+    with pytest.raises(AssertionError, match="it was asked"):
+        holdall.load("churn/model")
 
 
 def test_columns() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.serializers._helpers import Buffers, roundtrip
-from tests.serializers._shapes import Plain
+from tests.serializers._shapes import Plain, Strict
 
 from holdall_store.errors import FormatError, MissingDependencyError, UnsafeLoadError
 from holdall_store.serializers import decode, encode, needs_trust
@@ -29,6 +29,24 @@ def test_pickle_is_refused_before_anything_is_fetched() -> None:
     with pytest.raises(UnsafeLoadError, match="trust=True"):
         decode(encoded.node, buffers, trust=False)
     assert buffers.fetched == []
+
+
+def test_trust_is_asked_once_and_only_where_it_matters() -> None:
+    """A function that says whether code may run is called for a pickle, once, and not for plain values."""
+    answers: list[bool] = []
+
+    def trust() -> bool:
+        answers.append(len(answers) == 0)
+        return answers[-1]
+
+    plain = encode({"a": [1, 2], "s": Strict(1)})
+    assert decode(plain.node, Buffers(plain), trust=trust) == {"a": [1, 2], "s": Strict(1)}
+    assert answers == []
+    both = encode([Plain(a=1), Plain(b=2)])
+    assert [vars(item) for item in decode(both.node, Buffers(both), trust=trust)] == [{"a": 1}, {"b": 2}]
+    assert answers == [True]
+    with pytest.raises(UnsafeLoadError, match="trust=True"):
+        decode(both.node, Buffers(both), trust=trust)
 
 
 def test_record_that_lies_about_pickles_is_refused() -> None:

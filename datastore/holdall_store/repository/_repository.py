@@ -246,7 +246,9 @@ class Repository:
         log: str,
     ) -> Any:
         record = artifact.record
-        allowed = self._may_run(artifact, log) if trust is None else trust
+        allowed: bool | Callable[[], bool] = trust if trust is not None else lambda: self._may_run(artifact, log)
+        if record.runs_code:  # of anything else it is seldom asked, and to find out takes longer than a small value
+            allowed = allowed() if callable(allowed) else allowed
         if record.runs_code and not allowed and key is None:
             raise UnsafeLoadError(
                 f"This {record.type} was saved with pickle, and loading it can run any code that its writer chose. "
@@ -265,12 +267,12 @@ class Repository:
     def _decode(
         self,
         artifact: StoredArtifact,
-        allowed: bool,
+        allowed: bool | Callable[[], bool],
         verify: bool,
         columns: Sequence[str] | None,
         key: str | int | None,
     ) -> Any:
-        """Return the object of an artifact, or a part of it; whether it may run code was decided."""
+        """Return the object of an artifact, or a part of it; `allowed` says whether it may run code."""
         record = artifact.record
 
         def fetch(numbers: Sequence[int]) -> list[memoryview]:

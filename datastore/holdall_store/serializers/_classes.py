@@ -19,7 +19,7 @@ from holdall_store.serializers._scripts import found_at, is_script
 from holdall_store.serializers._tree import BuiltinSerializer, ContainerSerializer, TreeDecoder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from holdall_store.serializers._protocol import Encoder, Node
 
@@ -40,17 +40,17 @@ def class_name(kind: type) -> str | None:
     return f"{module}:{name}" if found_at(module, name) is kind else None
 
 
-def resolve_class(name: str, *, trust: bool, libraries: Mapping[str, str]) -> type:
+def resolve_class(name: str, *, trusted: Callable[[], bool], libraries: Mapping[str, str]) -> type:
     """Return the class that a node names; importing its module would run it, so that takes trust.
 
-    `libraries` are those that the object was saved with, for messages.
+    `trusted` is asked only where that matters. `libraries` are those that the object was saved with, for messages.
     """
     module_name, _, qualname = name.partition(":")
     if not _is_dotted(module_name, qualname):
         raise FormatError(f"{name[:120]!r} names no class")
     module = sys.modules.get(module_name)
     if module is None:
-        if not trust:
+        if not trusted():
             raise UnsafeLoadError(
                 f"this object needs {name}, and importing a module runs it: import {module_name} first, "
                 "or say that you trust the store: load(..., trust=True)"

@@ -34,19 +34,20 @@ def decode(
     node: Node,
     fetch: Fetch,
     *,
-    trust: bool,
+    trust: bool | Callable[[], bool],
     columns: Sequence[str] | None = None,
     libraries: Mapping[str, str] | None = None,
 ) -> Any:
     """Return the object that a node and its buffers hold.
 
     Without `trust`, no stored code runs and no module is imported because a node names it: what would need that is an
-    `UnsafeLoadError`, before any buffer is fetched if it is a pickle. `columns` reads only some columns of a table.
+    `UnsafeLoadError`, before any buffer is fetched if it is a pickle. Where it takes time to find out, `trust` may be a
+    function, which is called at most once, if that matters. `columns` reads only some columns of a table.
     `libraries` are the versions that the object was written with, for messages.
     """
-    if needs_trust(node) and not trust:
-        raise _unsafe()
     decoder = _TreeDecoder(fetch, trust=trust, libraries=libraries or {})
+    if needs_trust(node) and not decoder.trusted:
+        raise _unsafe()
     try:
         return decoder.top(node, columns)
     except (HoldallError, MemoryError):
@@ -65,7 +66,7 @@ def _unsafe() -> UnsafeLoadError:
 
 
 class _TreeDecoder(TreeDecoder):
-    def __init__(self, fetch: Fetch, *, trust: bool, libraries: Mapping[str, str]) -> None:
+    def __init__(self, fetch: Fetch, *, trust: bool | Callable[[], bool], libraries: Mapping[str, str]) -> None:
         self._fetch = fetch
         self._trust = trust
         self._libraries = libraries
@@ -130,10 +131,12 @@ class _TreeDecoder(TreeDecoder):
 
     @property
     def trusted(self) -> bool:
+        if not isinstance(self._trust, bool):
+            self._trust = self._trust()
         return self._trust
 
     def resolve(self, name: str) -> type:
-        return resolve_class(name, trust=self._trust, libraries=self._libraries)
+        return resolve_class(name, trusted=lambda: self.trusted, libraries=self._libraries)
 
     def node(self, node: Node) -> Any:
         self._size += 1
@@ -242,7 +245,7 @@ class _TreeDecoder(TreeDecoder):
 
     def _unpickle(self) -> list[Any]:
         """Unpickle everything that the object left to the pickle."""
-        if not self._trust:
+        if not self.trusted:
             raise _unsafe()
         stream = self._stream
         if not isinstance(stream, dict):
