@@ -40,7 +40,7 @@ from holdall.store import (
 )
 from holdall_store.format import check_name
 
-__all__ = ["cat", "get", "put"]
+__all__ = ["LOOK_BYTES", "cat", "get", "put", "refuse_binary", "save_path", "write_artifact"]
 
 COPY_BYTES: Final = 1 << 20
 
@@ -53,10 +53,21 @@ NAME_BYTES_MAX: Final = 200
 
 def get(client: Client, options: argparse.Namespace, output: Output) -> int:
     """Write an artifact to a file or a directory, and its path to standard output."""
-    artifact = _artifact(client, options.reference)
     if options.output == "-":
-        return _to_stdout(artifact, options, output)
-    target: str | None = options.output
+        return _to_stdout(_artifact(client, options.reference), options, output)
+    artifact, path = write_artifact(client, options.reference, options.output, options)
+    if output.as_json:
+        output.json({**artifact_json(artifact), "path": str(path)})
+    else:
+        output.line(str(path))
+    return 0
+
+
+def write_artifact(
+    client: Client, reference: str, target: str | None, options: argparse.Namespace
+) -> tuple[Artifact, Path]:
+    """Write an artifact to a file or a directory, and return both; `options` are ``force`` and ``trust``."""
+    artifact = _artifact(client, reference)
     if artifact.type in ("file", "directory"):
         path = _place(target, artifact.name)
         check_free(path, replace=options.force and artifact.type == "file")
@@ -65,31 +76,12 @@ def get(client: Client, options: argparse.Namespace, output: Output) -> int:
         value = _load(artifact, options)
         path = _place(target, _with_suffix(artifact.name, value))
         _write(value, artifact, path, replace=options.force)
-    if output.as_json:
-        output.json({**artifact_json(artifact), "path": str(path)})
-    else:
-        output.line(str(path))
-    return 0
+    return artifact, path
 
 
 def put(client: Client, options: argparse.Namespace, output: Output) -> int:
     """Save a file, a directory or standard input, and write the reference of the artifact."""
-    reference = parse(options.reference)
-    if reference.alias or reference.run:
-        raise InvalidNameError(
-            f"{options.reference!r} cannot be saved to: every save is a new run. Write flow/artifact."
-        )
-    if not options.path:
-        raise InvalidNameError("An empty path names no file or directory. The working directory is '.'.")
-    if reference.artifact is None and options.path == "-":
-        raise InvalidNameError(f"What comes from standard input has no name: write {reference.flow}/NAME.")
-    home = client if reference.namespace is None else client.in_namespace(reference.namespace)
-    with _source(options.path, reference.artifact or "") as path:
-        if not path.exists():
-            raise FileNotFoundError(f"There is no file or directory {options.path!r}.")
-        _check_source(home, path, reference, options.path)
-        with RunContext(reference.flow, params=None, tags=options.tags, client=home) as run:
-            artifact = _save(run, path, reference.artifact)
+    artifact = save_path(client, options.path, options.reference, options.tags)
     if output.as_json:
         output.json(artifact_json(artifact))
     else:
@@ -97,6 +89,24 @@ def put(client: Client, options: argparse.Namespace, output: Output) -> int:
         if output.terminal and not output.quiet:
             output.note(f"Saved {size_text(artifact.size)} ({new_text(artifact._stored.record, sentence=True)}).")
     return 0
+
+
+def save_path(client: Client, given: str, target: str, tags: list[str]) -> Artifact:
+    """Save a file, a directory or, for ``-``, standard input, as the artifact that the reference `target` names."""
+    reference = parse(target)
+    if reference.alias or reference.run:
+        raise InvalidNameError(f"{target!r} cannot be saved to: every save is a new run. Write flow/artifact.")
+    if not given:
+        raise InvalidNameError("An empty path names no file or directory. The working directory is '.'.")
+    if reference.artifact is None and given == "-":
+        raise InvalidNameError(f"What comes from standard input has no name: write {reference.flow}/NAME.")
+    home = client if reference.namespace is None else client.in_namespace(reference.namespace)
+    with _source(given, reference.artifact or "") as path:
+        if not path.exists():
+            raise FileNotFoundError(f"There is no file or directory {given!r}.")
+        _check_source(home, path, reference, given)
+        with RunContext(reference.flow, params=None, tags=tags, client=home) as run:
+            return _save(run, path, reference.artifact)
 
 
 def cat(client: Client, options: argparse.Namespace, output: Output) -> int:
@@ -118,7 +128,7 @@ def cat(client: Client, options: argparse.Namespace, output: Output) -> int:
                 f"{artifact.reference} has no text: {error}. In Python: holdall.load({artifact.reference!r})."
             ) from None
     if output.terminal:
-        _refuse_binary(data[:LOOK_BYTES], instead)
+        refuse_binary(data[:LOOK_BYTES], instead)
     sys.stdout.buffer.write(data)
     return 0
 
@@ -152,7 +162,7 @@ def _to_stdout(artifact: Artifact, options: argparse.Namespace, output: Output) 
         raise UnsupportedTypeError(f"{artifact.reference} is a directory, which no stream can hold: -o FOLDER.")
     data = exported_bytes(_load(artifact, options), artifact.reference)
     if output.terminal:
-        _refuse_binary(data[:LOOK_BYTES], instead)
+        refuse_binary(data[:LOOK_BYTES], instead)
     sys.stdout.buffer.write(data)
     return 0
 
@@ -160,7 +170,7 @@ def _to_stdout(artifact: Artifact, options: argparse.Namespace, output: Output) 
 def _stream_file(artifact: Artifact, output: Output, instead: str) -> None:
     with artifact.open() as stream:
         if output.terminal:
-            _refuse_binary(stream.read(LOOK_BYTES), instead)
+            refuse_binary(stream.read(LOOK_BYTES), instead)
             stream.seek(0)
         shutil.copyfileobj(stream, sys.stdout.buffer, COPY_BYTES)
 
@@ -231,7 +241,7 @@ def _save(run: ActiveRun, path: Path, name: str | None) -> Artifact:
     return run.save_dir(path, name) if path.is_dir() else run.save_file(path, name)
 
 
-def _refuse_binary(beginning: bytes | bytearray, instead: str) -> None:
+def refuse_binary(beginning: bytes | bytearray, instead: str) -> None:
     if b"\0" in beginning:
         raise UnsupportedTypeError(
             f"These bytes are no text, and could upset the terminal: {instead} A pipe would take them."

@@ -42,7 +42,7 @@ from holdall._text import (
 from holdall._values import check_tags
 from holdall.store import HoldallError, InvalidNameError
 
-__all__ = ["ls", "show"]
+__all__ = ["ls", "note_damage", "show"]
 
 FLOWS_DEFAULT: Final = 100
 RUNS_DEFAULT: Final = 20
@@ -80,7 +80,7 @@ def ls(client: Client, options: argparse.Namespace, output: Output) -> int:
     every, more = _limited(versions(client, reference or parse(str(options.target))), options, RUNS_DEFAULT)
     _write_artifacts([each for each in every if isinstance(each, Artifact)], output, runs=True)
     _note_more(more, "versions", output)
-    return _note_damage(every, output)
+    return note_damage(every, output)
 
 
 def show(client: Client, options: argparse.Namespace, output: Output) -> int:
@@ -122,7 +122,7 @@ def _list_flows(client: Client, options: argparse.Namespace, output: Output) -> 
         others = [space for space in client.namespaces if space != client.namespace]
         hint = f" Others: {', '.join(others[:10])}; --all-namespaces lists them all." if others else ""
         output.note(f"No flows in {client.namespace or 'any namespace'} ({place_text(client.url)}).{hint}")
-    return _note_damage(newest, output)
+    return note_damage(newest, output)
 
 
 def _flow_row(flow: Flow, newest: Entry | None, everywhere: bool) -> list[str | Styled]:
@@ -141,7 +141,7 @@ def _list_runs(flow: Flow, options: argparse.Namespace, output: Output) -> int:
     _note_more(more, "runs", output)
     if not runs:
         output.note(f"No runs of flow {flow.name!r}{' with these tags' if options.tags else ''}.")
-    return _note_damage(runs, output)
+    return note_damage(runs, output)
 
 
 def _write_runs(runs: Iterable[Entry], output: Output, *, namespaces: bool) -> None:
@@ -211,7 +211,7 @@ def _show_flow(flow: Flow, output: Output) -> int:
     told = flow_json(flow, runs[0] if runs else None, whole=True)
     if output.as_json:
         output.json(told)
-        return _note_damage(runs, output)
+        return note_damage(runs, output)
     successful = told["latest_successful_run"]
     output.facts(
         {
@@ -225,7 +225,7 @@ def _show_flow(flow: Flow, output: Output) -> int:
     )
     output.line()
     _write_runs(runs, output, namespaces=len(flow.namespaces) > 1)
-    return _note_damage(runs, output)
+    return note_damage(runs, output)
 
 
 def _show_run(run: Run, output: Output) -> None:
@@ -340,7 +340,7 @@ def _note_more(more: bool, what: str, output: Output) -> None:
         output.note(f"There are more {what}: --limit 0 lists them all.")
 
 
-def _note_damage(found: Iterable[object], output: Output) -> int:
+def note_damage(found: Iterable[object], output: Output) -> int:
     """Name what could not be read beside the data; return the exit code."""
     damaged = [each for each in found if isinstance(each, Unreadable)]
     if damaged:
