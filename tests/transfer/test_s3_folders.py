@@ -123,6 +123,19 @@ def test_nothing_is_written_through_a_link(s3: S3, bucket: BucketServer, tmp_pat
     assert ((tmp_path / "t" / "file").read_text(), (tmp_path / "precious").read_text()) == ("new", "old")
 
 
+def test_nothing_is_deleted_through_a_link(s3: S3, bucket: BucketServer, tmp_path: Path) -> None:
+    """What lies behind a link in the target folder is none of it."""
+    bucket.store("root/d/x", b"1")
+    write_tree(tmp_path / "elsewhere", {"precious": b"1"})
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "link").symlink_to(tmp_path / "elsewhere")
+
+    done = s3.sync("s3://bucket/root/d", tmp_path / "t", delete=True)
+
+    assert [(step.action, step.path) for step in done] == [("put", "x")]
+    assert read_tree(tmp_path / "elsewhere") == {"precious": b"1"}
+
+
 def test_a_file_where_a_folder_is_wanted(s3: S3, bucket: BucketServer, tmp_path: Path) -> None:
     """What is there already and in the way is an error that names it."""
     bucket.store("root/d/a/b", b"1")

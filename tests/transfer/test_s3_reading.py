@@ -435,3 +435,34 @@ def test_a_hundred_mebibytes_take_a_known_number_of_requests(s3: S3, bucket: Buc
 
     assert s3.get("k").size == 100 * MIB
     assert len(bucket.log) == 13
+
+
+def test_two_downloads_of_one_file_do_not_meet(
+    make_s3: MakeS3, bucket: BucketServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever comes second writes into an unfinished file of its own, and both end with the whole file."""
+    data = noise(20 * MIB)
+    bucket.store("root/k", data)
+    begun = iter([True])
+
+    def interfere(request: Request) -> None:
+        if request.headers.get("range", "").startswith("bytes=16777216") and next(begun, False):
+            bucket._lock.release()
+            make_s3().get_files([("k", tmp_path / "file")])
+            bucket._lock.acquire()
+
+    bucket.fault = interfere
+    make_s3().get_files([("k", tmp_path / "file")])
+
+    assert (tmp_path / "file").read_bytes() == data
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_folders_of_a_listing_are_prefixes(s3: S3, bucket: BucketServer) -> None:
+    """What `list_paths` gives for a folder can be listed and read in turn."""
+    bucket.store("root/a/b/c", b"1")
+    (folder,) = s3.list_paths()
+    (inner,) = s3.list_paths([folder])
+
+    assert (folder.key, inner.key) == ("a", "b")
+    assert [found.text for found in s3.get_recursive([inner])] == ["1"]

@@ -488,3 +488,36 @@ def test_every_upload_has_the_bytes_that_were_given(s3: S3, bucket: BucketServer
         key: md5(value) for key, value in objects.items()
     }
     assert len(bucket.log) == 200
+
+
+def test_objects_that_are_made_on_the_way_do_not_pile_up(make_s3: MakeS3, bucket: BucketServer) -> None:
+    """What a generator makes is sent before much more of it is made: no more than the budget is in memory."""
+    s3 = make_s3(memory="1MB")
+    made = 0
+    ahead: list[int] = []
+
+    def objects() -> Any:
+        nonlocal made
+        for number in range(64):
+            made += 1
+            ahead.append(made - len(bucket.keys()))
+            yield f"k{number:02}", bytes(256 << 10)
+
+    done = s3.put_many(objects())
+
+    assert [key for key, _ in done] == [f"k{number:02}" for number in range(64)]
+    assert max(ahead) <= 5
+
+
+def test_verbs_feed_verbs(s3: S3, bucket: BucketServer) -> None:
+    """What one verb yields another one takes, through the same threads: a listing is read, changed and written."""
+    bucket.page_keys = 10
+    for number in range(35):
+        bucket.store(f"root/in/{number:02}", str(number).encode())
+
+    found = s3.iter_many(s3.iter_recursive(["in"]))
+    done = s3.put_many((f"out/{each.key}", (each.text or "") * 2) for each in found)
+
+    assert len(done) == 35
+    assert bucket.content("root/out/07") == b"77"
+    assert s3.delete_many(s3.iter_recursive(["in"])) == 35

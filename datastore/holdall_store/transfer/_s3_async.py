@@ -107,7 +107,7 @@ class AsyncS3:
         wanted = self.blocking._session.wanted(key, version_id)  # noqa: SLF001
         await self._run(delete_job(wanted.place.bucket, [Doomed(wanted.place.key, wanted.version or "")]))
 
-    async def iter_recursive(self, prefixes: Iterable[str] | None = None) -> AsyncIterator[S3Object]:
+    async def iter_recursive(self, prefixes: Iterable[str | S3Object] | None = None) -> AsyncIterator[S3Object]:
         """Yield all objects below each folder, a page at a time: see `S3.iter_recursive`."""
         for listing in self.blocking._session.listings(prefixes):  # noqa: SLF001
             token, more = "", True

@@ -77,7 +77,7 @@ class S3Folders(S3Writing):
             raise _nothing(url)
         folder = Folder(root)
         folder.check(list(entries), listing.url)
-        there = {entry.path: entry for entry in scan_folder(root)} if os.path.isdir(root) else {}
+        there = {entry.path: entry for entry in scan_folder(root, follow=False)} if os.path.isdir(root) else {}
         source = {path: _entry(path, entry) for path, entry in entries.items()}
         if checksum:
             _add_digests(there, source, entries, root)

@@ -20,10 +20,10 @@ class MissingFolderError(NotFoundError, FileNotFoundError):
     """A folder that was to be read is not there."""
 
 
-def scan_folder(root: str) -> Iterator[Entry]:
+def scan_folder(root: str, *, follow: bool = True) -> Iterator[Entry]:
     """Yield every file below `root`, hidden ones too, sorted by path.
 
-    Links are followed, and one that leads back to where it came from is not. What is no file is left out, and so are
+    Links to folders are followed if `follow`, and one that leads back to where it came from is not. What is no file is left out, and so are
     links to nothing and the unfinished files of downloads; the log tells.
     """
     try:
@@ -32,10 +32,10 @@ def scan_folder(root: str) -> Iterator[Entry]:
         raise MissingFolderError(errno.ENOENT, f"There is no folder {root!r}.") from error
     if not stat.S_ISDIR(status.st_mode):
         raise StorageError(errno.ENOTDIR, f"{root!r} is no folder: put_files() uploads single files.")
-    yield from _scan(root, "", ((status.st_dev, status.st_ino),))
+    yield from _scan(root, "", ((status.st_dev, status.st_ino),), follow)
 
 
-def _scan(folder: str, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[Entry]:
+def _scan(folder: str, prefix: str, above: tuple[tuple[int, int], ...], follow: bool) -> Iterator[Entry]:
     try:
         with os.scandir(folder) as found:
             children = sorted(found, key=lambda child: child.name)
@@ -50,10 +50,13 @@ def _scan(folder: str, prefix: str, above: tuple[tuple[int, int], ...]) -> Itera
             continue
         if stat.S_ISDIR(status.st_mode):
             ident = (status.st_dev, status.st_ino)
+            if child.is_symlink() and not follow:
+                logger().warning("left out %r: it is a link to a folder", child.path)
+                continue
             if ident in above:
                 logger().warning("left out %r: it leads back to a folder that it lies in", child.path)
                 continue
-            yield from _scan(child.path, f"{path}/", (*above, ident))
+            yield from _scan(child.path, f"{path}/", (*above, ident), follow)
         elif not stat.S_ISREG(status.st_mode):
             logger().warning("left out %r: it is no file", child.path)
         elif not is_partial_name(child.name):

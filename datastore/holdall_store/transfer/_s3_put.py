@@ -29,6 +29,9 @@ BEGUN_TOGETHER: Final = 32
 STREAM_AHEAD_BYTES: Final = 1 << 20
 """Streams are read before their upload begins, and some hundred uploads are prepared ahead."""
 
+BATCH_ITEMS_MAX: Final = 10_000
+"""Of objects that are made on the way; so many small ones keep the connections busy for a while."""
+
 STREAM_BATCH_BYTES: Final = 256 << 20
 """So much of a long stream is read before it is sent."""
 
@@ -107,8 +110,31 @@ class Uploader:
         self._bytes_max = bytes_max
         self._open: dict[int, _Upload] = {}
 
-    def run(self, items: Iterable[PutItem]) -> Iterator[PutResult]:
-        """Upload `items`, and yield those that are there now because of it, as they come."""
+    def run(self, items: Iterable[PutItem], *, made_on_the_way: bool = False) -> Iterator[PutResult]:
+        """Upload `items`, and yield those that are there now because of it, as they come.
+
+        The executor asks for jobs far ahead. With `made_on_the_way`, their bytes are nobody's but ours, and so no more
+        than the budget of them is asked for before they are sent.
+        """
+        if not made_on_the_way:
+            yield from self._run(items)
+            return
+        for batch in self._batches(items):
+            yield from self._run(batch)
+
+    def _batches(self, items: Iterable[PutItem]) -> Iterator[list[PutItem]]:
+        batch: list[PutItem] = []
+        waiting = 0
+        for item in items:
+            batch.append(item)
+            source = item.source
+            waiting += source.size if not isinstance(source, StreamSource) and source.in_memory else 0
+            if waiting >= self._bytes_max or len(batch) >= BATCH_ITEMS_MAX:
+                yield batch
+                batch, waiting = [], 0
+        yield batch
+
+    def _run(self, items: Iterable[PutItem]) -> Iterator[PutResult]:
         try:
             for result in self._executor.run(
                 self._jobs(items), ordered=False, bytes_max=self._bytes_max, weigh=_weigh_nothing

@@ -90,7 +90,7 @@ class S3Reading(S3Base):
                 yield found
                 del found  # or it would be held while the next one is waited for
 
-    def get_recursive(self, prefixes: Iterable[str] | None, return_info: bool = False) -> list[S3Object]:
+    def get_recursive(self, prefixes: Iterable[str | S3Object] | None, return_info: bool = False) -> list[S3Object]:
         """Read all objects below `prefixes`, each of which is a folder; keys of results are relative to it."""
         del return_info
         session = self._session
@@ -144,7 +144,7 @@ class S3Reading(S3Base):
                 tick(1, 0)
         return results
 
-    def list_paths(self, prefixes: Iterable[str] | None = None) -> list[S3Object]:
+    def list_paths(self, prefixes: Iterable[str | S3Object] | None = None) -> list[S3Object]:
         """List one level: the objects in each folder, and the folders in it, which do not `exists`.
 
         The keys of results are relative to the prefix that they were found under; each result may be given to
@@ -152,17 +152,17 @@ class S3Reading(S3Base):
         """
         return self._list(prefixes, "/")
 
-    def list_recursive(self, prefixes: Iterable[str] | None = None) -> list[S3Object]:
+    def list_recursive(self, prefixes: Iterable[str | S3Object] | None = None) -> list[S3Object]:
         """List all objects below each folder."""
         return self._list(prefixes, "")
 
-    def _list(self, prefixes: Iterable[str] | None, delimiter: str) -> list[S3Object]:
+    def _list(self, prefixes: Iterable[str | S3Object] | None, delimiter: str) -> list[S3Object]:
         session = self._session
         with session.timed():
             found = session.list_all(session.listings(prefixes, delimiter))
             return [as_object(entry, listing) for listing, entries in found for entry in entries]
 
-    def iter_recursive(self, prefixes: Iterable[str] | None = None) -> Iterator[S3Object]:
+    def iter_recursive(self, prefixes: Iterable[str | S3Object] | None = None) -> Iterator[S3Object]:
         """Yield all objects below each folder, a page at a time, however many there are."""
         for listing in self._session.listings(prefixes):
             yield from self._pages(listing)
@@ -177,7 +177,7 @@ class S3Reading(S3Base):
             if not token:
                 return
 
-    def list_versions(self, prefixes: Iterable[str] | None = None) -> list[S3Object]:
+    def list_versions(self, prefixes: Iterable[str | S3Object] | None = None) -> list[S3Object]:
         """List all versions of all objects below each folder, the newest of each first.
 
         A deletion is a version that does not `exists`. Each result may be given to `get_many` and `delete_many`.

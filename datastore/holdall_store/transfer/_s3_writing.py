@@ -86,7 +86,7 @@ class S3Writing(S3Base):
     ) -> list[tuple[str, str]]:
         results = []
         with self._watched(verb, total) as tick:
-            for result in self._upload(items, overwrite=overwrite, resume=resume):
+            for result in self._upload(items, overwrite=overwrite, resume=resume, made_on_the_way=total is None):
                 tick(1, result.size)
                 results.append(result)
         results.sort(key=lambda result: result.number)
@@ -102,9 +102,11 @@ class S3Writing(S3Base):
         create = (*encryption.write, *type_header(given.content_type), *metadata_headers(given.metadata))
         return PutItem(number, place, source, create, encryption.read)
 
-    def _upload(self, items: Iterator[PutItem], *, overwrite: bool, resume: bool = False) -> Iterator[PutResult]:
+    def _upload(
+        self, items: Iterator[PutItem], *, overwrite: bool, resume: bool = False, made_on_the_way: bool = False
+    ) -> Iterator[PutResult]:
         if overwrite:
-            yield from self._uploader(overwrite=True, resume=resume).run(items)
+            yield from self._uploader(overwrite=True, resume=resume).run(items, made_on_the_way=made_on_the_way)
             return
         while batch := list(islice(items, LOOKED_AT_TOGETHER)):
             by_bucket: dict[str, list[PutItem]] = {}
