@@ -39,6 +39,9 @@ class Upload:
 
     key: str
     headers: dict[str, str]
+    checked: bool = False
+    """Whether the parts have checksums, which have to be told again in the end."""
+
     parts: dict[int, bytes] = field(default_factory=dict)
 
 
@@ -83,6 +86,7 @@ class BucketServer(S3Server):
         self.page_keys = 1000
         self.deletes_in_batches = True
         self.knows_ranges = True
+        self.keeps_checksums = True
         self.count = 0
 
     def store(self, key: str, data: bytes, bucket: str = "bucket", **headers: str) -> Stored:
@@ -199,7 +203,8 @@ class BucketServer(S3Server):
         if "uploads" in query:
             self.count += 1
             ident = f"u{self.count}"
-            self.uploads[ident] = Upload(request.key, _kept(request.headers))
+            checked = self.keeps_checksums and "x-amz-checksum-algorithm" in request.headers
+            self.uploads[ident] = Upload(request.key, _kept(request.headers), checked)
             return Reply(
                 200,
                 f"<InitiateMultipartUploadResult><UploadId>{ident}</UploadId></InitiateMultipartUploadResult>".encode(),
@@ -217,11 +222,13 @@ class BucketServer(S3Server):
         if self._newest(request.bucket, request.key) and "if-none-match" in request.headers:
             return failure(412, "PreconditionFailed")
         asked = [
-            int(each.text or "")
-            for each in ElementTree.fromstring(request.body).iter()
-            if each.tag.endswith("PartNumber")
+            {child.tag.rpartition("}")[2]: child.text or "" for child in part}
+            for part in ElementTree.fromstring(request.body)
         ]
-        parts = [upload.parts[number] for number in asked]
+        parts = [upload.parts[int(told["PartNumber"])] for told in asked]
+        expected = [crc32(part) if upload.checked else None for part in parts]
+        if [told.get("ChecksumCRC32") for told in asked] != expected:
+            return failure(400, "InvalidPart")
         etag = md5(b"".join(bytes.fromhex(md5(part)) for part in parts))
         stored = self._keep(
             request.bucket, request.key, Stored(b"".join(parts), f'"{etag}-{len(parts)}"', upload.headers)
@@ -241,7 +248,8 @@ class BucketServer(S3Server):
             return failure(400, "BadDigest")
         upload.parts[int(request.query["partNumber"])] = data
         etag = f'"{md5(data)}"'
-        return Reply(200, f"<CopyPartResult><ETag>{escape(etag)}</ETag></CopyPartResult>".encode(), {"ETag": etag})
+        told = {"ETag": etag} | ({"x-amz-checksum-crc32": crc32(data)} if upload.checked else {})
+        return Reply(200, f"<CopyPartResult><ETag>{escape(etag)}</ETag></CopyPartResult>".encode(), told)
 
     def _look_around(self, request: Request) -> Reply:
         query = request.query
@@ -330,7 +338,9 @@ def _range(data: bytes, wanted: str, headers: dict[str, str]) -> Reply:
 
 def _parts_listing(upload: Upload) -> bytes:
     listed = "".join(
-        f"<Part><PartNumber>{number}</PartNumber><ETag>&quot;{md5(data)}&quot;</ETag><Size>{len(data)}</Size></Part>"
+        f"<Part><PartNumber>{number}</PartNumber><ETag>&quot;{md5(data)}&quot;</ETag><Size>{len(data)}</Size>"
+        + (f"<ChecksumCRC32>{crc32(data)}</ChecksumCRC32>" if upload.checked else "")
+        + "</Part>"
         for number, data in sorted(upload.parts.items())
     )
     return f"<ListPartsResult><IsTruncated>false</IsTruncated>{listed}</ListPartsResult>".encode()

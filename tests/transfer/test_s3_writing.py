@@ -180,6 +180,15 @@ def test_large_uploads_go_in_parts(s3: S3, bucket: BucketServer) -> None:
     assert bucket.uploads == {}
 
 
+def test_a_server_that_knows_no_checksums(s3: S3, bucket: BucketServer, small_parts: None) -> None:
+    """It is not told again in the end what it never said."""
+    bucket.keeps_checksums = False
+
+    s3.put("k", bytes(100 << 10))
+
+    assert bucket.content("root/k") == bytes(100 << 10)
+
+
 def test_streams_of_unknown_length(s3: S3, bucket: BucketServer, small_parts: None) -> None:
     """What can only be read once is uploaded whole, in parts if it is long."""
 

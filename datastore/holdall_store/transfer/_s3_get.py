@@ -71,14 +71,15 @@ class Wanted:
 class Reader:
     """How objects are read: with which headers, how much of them in memory, and what is checked."""
 
-    __slots__ = ("_first", "headers", "held", "memory", "missing_ok", "temp", "verify")
+    __slots__ = ("_first", "headers", "held", "look_headers", "memory", "missing_ok", "temp", "verify")
 
     def __init__(
         self, headers: Headers, temp: TempFolder, memory: int, verify: bool | None, *, missing_ok: bool = False
     ) -> None:
-        if verify is not False:
-            headers = (*headers, ("x-amz-checksum-mode", "ENABLED"))
-        self.headers = headers
+        told = (*headers, ("x-amz-checksum-mode", "ENABLED"))
+        # To be told the checksum takes the right to decrypt, which to look at an object does not.
+        self.look_headers = told if verify is True else headers
+        self.headers = headers = told if verify is not False else headers
         self._first = (*headers, ("range", Span(0, FIRST_BYTES).header))
         self.temp = temp
         self.memory = memory
@@ -309,7 +310,7 @@ def _verify_whole(reader: Reader, wanted: Wanted, headers: Mapping[str, str], pa
 def _head(reader: Reader, wanted: Wanted) -> Steps:
     place = wanted.place
     accept = _HEAD_MISSING_OK if reader.missing_ok else _HEAD
-    (response,) = yield (Request("HEAD", place.bucket, place.key, wanted.query, reader.headers, accept=accept),)
+    (response,) = yield (Request("HEAD", place.bucket, place.key, wanted.query, reader.look_headers, accept=accept),)
     return response
 
 

@@ -10,7 +10,7 @@ from holdall_store.transfer._exchange import Job, Request, Response
 from holdall_store.transfer._s3_objects import S3Object, listed_object
 from holdall_store.transfer._s3_xml import decode_key, parse_xml
 
-__all__ = ["Listed", "Listing", "Page", "list_job", "page_job", "parts_job", "uploads_job", "versions_job"]
+__all__ = ["Listed", "Listing", "Page", "SentPart", "list_job", "page_job", "parts_job", "uploads_job", "versions_job"]
 
 LISTING_BYTES_MAX: Final = 16 << 20
 """A page has 1000 keys of 1024 bytes at most, percent-encoded, and what is said of each."""
@@ -33,6 +33,14 @@ class Listed(NamedTuple):
     size: int | None
     etag: str
     modified: float | None
+
+
+class SentPart(NamedTuple):
+    """A part of an upload that the server has, and its CRC-32 if the server keeps that."""
+
+    size: int
+    etag: str
+    checksum: str
 
 
 class Page(NamedTuple):
@@ -165,9 +173,9 @@ def uploads_job(bucket: str, key: str, url: str) -> Job[str]:
     return max(same, key=lambda each: each.get("Initiated", ""), default={}).get("UploadId", "")
 
 
-def parts_job(bucket: str, key: str, upload: str, url: str) -> Job[dict[int, tuple[int, str]]]:
-    """Return the size and the ETag of each part of an upload that is there, by its number."""
-    parts: dict[int, tuple[int, str]] = {}
+def parts_job(bucket: str, key: str, upload: str, url: str) -> Job[dict[int, SentPart]]:
+    """Return the parts of an upload that are there, by their numbers."""
+    parts: dict[int, SentPart] = {}
     marker = ""
     while True:
         after = (("part-number-marker", marker),) if marker else ()
@@ -176,7 +184,9 @@ def parts_job(bucket: str, key: str, upload: str, url: str) -> Job[dict[int, tup
         for name, child in root:
             if name == "Part":
                 told = child.texts()
-                parts[int(told["PartNumber"])] = (int(told["Size"]), told.get("ETag", ""))
+                parts[int(told["PartNumber"])] = SentPart(
+                    int(told["Size"]), told.get("ETag", ""), told.get("ChecksumCRC32", "")
+                )
         outer = root.texts()
         following = outer.get("NextPartNumberMarker", "")
         if outer.get("IsTruncated", "").lower() != "true" or following == marker:

@@ -12,7 +12,7 @@ from holdall_store.storage import Buffer
 from holdall_store.transfer._exchange import Executor, Job, Request, Response
 from holdall_store.transfer._plan import MULTIPART_BYTES, Span, part_bytes, split
 from holdall_store.transfer._s3_checksums import crc32_header, digest, md5_etag, multipart_etag
-from holdall_store.transfer._s3_list import parts_job, uploads_job
+from holdall_store.transfer._s3_list import SentPart, parts_job, uploads_job
 from holdall_store.transfer._s3_names import Place
 from holdall_store.transfer._s3_options import Headers
 from holdall_store.transfer._s3_sources import Source, StreamSource
@@ -42,7 +42,7 @@ _STORED_OR_THERE: Final = frozenset({200, 412})
 _LOOKED: Final = frozenset({200, 404})
 _COMPLETED: Final = frozenset({200, 404, 412})
 
-_Begun = tuple[str, dict[int, tuple[int, str]]]
+_Begun = tuple[str, dict[int, SentPart]]
 _NOT_BEGUN: Final[_Begun] = ("", {})
 
 Steps = Generator[Sequence[Request], Sequence[Response], Any]
@@ -232,27 +232,21 @@ class Uploader:
         return ident
 
     def _part(
-        self, upload: _Upload, number: int, source: Source, span: Span, there: tuple[int, str] | None = None
+        self, upload: _Upload, number: int, source: Source, span: Span, there: SentPart | None = None
     ) -> Job[PutResult | None]:
         bucket, key, _ = upload.item.place
         data = source.read(span)  # a file is read here, in the loop's thread: so few parts are in memory at once
-        checksum = crc32_header((data,))
-        etag = "" if there is None else self._same_part(data, there)
-        if not etag:
+        if there is not None and _is_same(data, there):
+            upload.parts[number] = there.etag, there.checksum
+        else:
             query = (("partNumber", str(number)), ("uploadId", upload.ident))
-            headers = (*upload.item.customer, (_CRC, checksum))
+            headers = (*upload.item.customer, (_CRC, crc32_header((data,))))
             (response,) = yield (Request("PUT", bucket, key, query, headers, (data,), accept=_STORED),)
-            etag = response.headers.get("etag", "")
-        upload.parts[number] = etag, checksum
+            # A server that does not say the checksum back does not know what that is.
+            upload.parts[number] = response.headers.get("etag", ""), response.headers.get(_CRC, "")
         if upload.done():
             return (yield from self._complete(upload))
         return None
-
-    def _same_part(self, data: Buffer, there: tuple[int, str]) -> str:
-        """Return the ETag of a part that was sent before, if it is this one."""
-        size, etag = there
-        same = size == len(data) and etag.strip('"') == digest("md5", (data,)).hex()
-        return etag if same else ""
 
     def _finish(self, upload: _Upload) -> Job[PutResult | None]:
         """Complete an upload whose parts were all there before it was known that there are no more."""
@@ -265,7 +259,8 @@ class Uploader:
         bucket, key, _ = item.place
         listed = "".join(
             f"<Part><PartNumber>{number}</PartNumber><ETag>{escape_xml(etag)}</ETag>"
-            f"<ChecksumCRC32>{checksum}</ChecksumCRC32></Part>"
+            + (f"<ChecksumCRC32>{escape_xml(checksum)}</ChecksumCRC32>" if checksum else "")
+            + "</Part>"
             for number, (etag, checksum) in sorted(upload.parts.items())
         )
         body = (
@@ -364,6 +359,11 @@ class Uploader:
                 pass
         except OSError:  # what led here is the error to tell; the bucket's own rules remove what is left
             return
+
+
+def _is_same(data: Buffer, there: SentPart) -> bool:
+    """Tell whether a part that was sent before is this one."""
+    return there.size == len(data) and there.etag.strip('"') == digest("md5", (data,)).hex()
 
 
 def _abort(upload: _Upload) -> Job[None]:
