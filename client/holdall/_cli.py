@@ -57,16 +57,23 @@ def _run(options: argparse.Namespace) -> int:
     except BrokenPipeError:
         raise
     except NotFoundError as error:
-        return _complain(str(error), EXIT_NOT_FOUND)
+        return _complain(_said(error), EXIT_NOT_FOUND)
     except InvalidNameError as error:
         return _complain(str(error), EXIT_USAGE)
     except HoldallError as error:
-        return _complain(str(error), EXIT_ERROR)
+        return _complain(_said(error), EXIT_ERROR)
     except OSError as error:
         named = f"{error.filename!r}: " if error.filename is not None and error.strerror else ""
         return _complain(f"{named}{error.strerror or error}.".replace("..", "."), EXIT_ERROR)
     except Exception as error:  # noqa: BLE001 - whatever it is, a traceback helps nobody who did not ask for one
         return _complain(f"{type(error).__name__}: {error} (HOLDALL_DEBUG=1 shows where.)", EXIT_ERROR)
+
+
+def _said(error: HoldallError) -> str:
+    """Return the message, without the number that Python sets before those of the system."""
+    if isinstance(error, OSError) and error.strerror and error.filename is None:
+        return error.strerror
+    return str(error)
 
 
 def _dispatch(options: argparse.Namespace) -> int:

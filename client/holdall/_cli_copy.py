@@ -148,7 +148,7 @@ def _exported(open_client: OpenClient, options: argparse.Namespace, references: 
             artifact, path = _artifact_to(client, reference, f"{folder}/" if into else str(folder / url.name), wishes)
             if path.is_dir() and not options.recursive:
                 raise InvalidNameError(f"{artifact.reference} is a directory: add -r.")
-            end = url.join(path.name) if into else url
+            end = url if not into or (path.is_dir() and len(options.sources) == 1) else url.join(path.name)
             moves.append(Move("upload", str(path), str(end), None, shown=artifact.reference))
     return moves
 

@@ -15,7 +15,7 @@ references:
 exit codes:
   0  done, even if there was nothing to list      2  the command, a name or a setting makes no sense
   1  it failed                                    3  no such store, namespace, flow, run, artifact, alias,
-                                                     bucket, object or file
+                                                     object or file
 
 Set HOLDALL_DEBUG=1 to see where an error comes from.
 """
