@@ -48,9 +48,12 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def __init__(self, file: Any, buffer_callback: Callable[[pickle.PickleBuffer], Any]) -> None:
         super().__init__(file, protocol=_PROTOCOL, buffer_callback=buffer_callback)
         self.modules: set[object] = set()
+        self._plain: set[type] = set()  # types whose objects pickle as pickle says, whatever they hold
 
     def reducer_override(self, obj: Any) -> Any:
         """Reduce an object that is none of the simplest types."""
+        if type(obj) in self._plain:
+            return NotImplemented
         self._note(type(obj).__module__)
         if isinstance(obj, (type, types.FunctionType)):
             self._note(obj.__module__)
@@ -68,7 +71,10 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             reduced = reduce(obj)
             if reduced is not NotImplemented:
                 return reduced
-        return reduce_named(obj, self.dispatch_table)
+        reduced = reduce_named(obj, self.dispatch_table)
+        if reduced is NotImplemented:
+            self._plain.add(type(obj))
+        return reduced
 
     def _reduce_code(self, obj: Any) -> Any:
         """Reduce a function or a class: by name, or by value where no other process has the name."""
