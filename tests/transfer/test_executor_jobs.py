@@ -16,12 +16,12 @@ from typing import Any
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
-from tests.storage._s3 import Cut, Reply, S3Server, failure
+from tests.storage._s3 import Cut, Reply, S3Server, Stall, failure
 from tests.storage._s3 import Request as Asked
 from tests.transfer._raw import RawServer, answer, get, key_of, make_executor
 
 from holdall_store.errors import AccessDeniedError, ObjectNotFoundError, StorageError
-from holdall_store.transfer import _retries
+from holdall_store.transfer import _poll, _retries
 from holdall_store.transfer._exchange import Request, Response
 from holdall_store.transfer.executor import HttpExecutor
 
@@ -494,3 +494,29 @@ def test_anonymous_requests_are_not_signed(server: S3Server) -> None:
     with make_executor(server.url, storage_options={"anon": True}) as executor:
         assert list(executor.run([several([1])], bytes_max=1)) == [content(1)]
     assert "authorization" not in server.log[0].headers
+
+
+def test_without_epoll(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Systems that have no epoll are served by what the standard library finds, pauses for memory included."""
+    monkeypatch.setattr("holdall_store.transfer._machine.make_poller", _poll._Selector)
+    with make_executor(server.url, concurrency=6) as executor:
+        found = list(executor.run((several([number]) for number in range(100)), bytes_max=600))
+    assert found == [content(number) for number in range(100)]
+
+
+def test_the_death_of_a_thread_is_told(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits forever for a thread that died of a mistake in here; the mistake is the cause."""
+
+    def wrong(self: object) -> None:
+        raise ZeroDivisionError("a mistake")
+
+    server.fault = lambda asked: Stall()
+    with make_executor(server.url, loops=2) as executor:
+        results = executor.run([several([1])], bytes_max=1)
+        monkeypatch.setattr("holdall_store.transfer._watch.Watch.look", wrong)
+        for _ in range(2):
+            with pytest.raises(StorageError, match="a mistake") as caught:
+                next(results)
+            assert isinstance(caught.value.__cause__, ZeroDivisionError)
+            results = executor.run([several([1])], bytes_max=1)
+    assert own_threads() == []

@@ -74,7 +74,7 @@ class Engine:
 
     def _check(self) -> None:
         if self._dead is not None:
-            raise StorageError(f"The transfer threads died: {type(self._dead).__name__}: {self._dead}.")
+            raise self._death()
         if self._closed:
             raise StorageError("The executor is closed.")
 
@@ -119,9 +119,14 @@ class Engine:
         """Fail all that is under way, because a loop has failed."""
         self._dead = error
         for run in self.runs:
-            run.fail(error)
+            run.fail(self._death())
         for loop in self._loops:
             loop.stop()
+
+    def _death(self) -> StorageError:
+        error = StorageError(f"A thread that transfers died: {type(self._dead).__name__}: {self._dead}.")
+        error.__cause__ = self._dead
+        return error
 
     def close(self) -> None:
         """Stop all runs and end the threads."""

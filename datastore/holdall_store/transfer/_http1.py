@@ -37,8 +37,6 @@ _KNOWN: Final[dict[str, tuple[str, str]]] = {}
 
 _KNOWN_MAX: Final = 1024
 _KNOWN_CHARS_MAX: Final = 128
-_VARYING: Final = frozenset({"etag", "last-modified", "content-range", "x-amz-request-id", "x-amz-id-2"})
-"""Not worth knowing: no two answers have the same."""
 
 
 class ProtocolError(Exception):
@@ -85,7 +83,7 @@ def _check(line: str) -> tuple[str, str]:
     if found is None:
         raise ProtocolError("the head of the answer has a line that is no header")
     pair = found[1].lower(), found[2].rstrip(" \t")
-    if len(line) <= _KNOWN_CHARS_MAX and pair[0] not in _VARYING:
+    if len(line) <= _KNOWN_CHARS_MAX:
         if len(_KNOWN) >= _KNOWN_MAX:
             _KNOWN.clear()
         _KNOWN[line] = pair

@@ -19,7 +19,7 @@ EMPTY_SHA256: Final = sha256(b"").hexdigest()
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
 _PLAIN: Final = re.compile(r"[A-Za-z0-9/_.~-]*")
 _BREAK: Final = re.compile(r"[\r\n\0]")
-_SPACES: Final = re.compile(r" {2,}")
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -38,10 +38,11 @@ def encode_query(query: Headers) -> str:
 
 
 def _lines(headers: Headers) -> list[tuple[str, str]]:
-    lines = [(name.lower(), value.strip()) for name, value in headers]
-    for name, value in lines:
-        if _BREAK.search(value) or _BREAK.search(name) or ":" in name:
-            raise InvalidNameError(f"The header {name!r:.100} has a line break in it.")
+    lines = []
+    for name, value in headers:
+        if _BREAK.search(value) or not _NAME.fullmatch(name):
+            raise InvalidNameError(f"The header {name!r:.100} has a line break in it, or a name that is none.")
+        lines.append((name.lower(), " ".join(filter(None, value.split(" ")))))
     return lines
 
 
@@ -109,7 +110,7 @@ class Signer:
                 lines.append(("x-amz-security-token", token))
             lines.sort()
             names = ";".join([name for name, _ in lines])
-            signed = "".join([f"{name}:{_SPACES.sub(' ', value)}\n" for name, value in lines])
+            signed = "".join([f"{name}:{value}\n" for name, value in lines])
             wire = "".join([f"{name}: {value}\r\n" for name, value in lines])
         elif token:
             names = "host;x-amz-content-sha256;x-amz-date;x-amz-security-token"

@@ -45,6 +45,11 @@ HEDGE_BYTES_MAX: Final = 16 << 20
 """A second try receives into memory of its own, which the budget does not know."""
 
 
+SAMPLED_FROM: Final = 256
+SAMPLE: Final = 4
+"""Once there are enough, every fourth duration is as good as all of them."""
+
+
 class Watch:
     """Looks after the connections of one loop."""
 
@@ -53,12 +58,14 @@ class Watch:
         self._measured = loop.now
         self._work = 0
         self._hedges = 0.0
+        self._noted = self._seen = 0
         self._first = Recent()
         self._whole: dict[int, Recent] = {}
 
     def note(self, connection: Connection, request: Request, size: int) -> None:
         """Take note of how long an exchange took."""
-        if request.method not in ("GET", "HEAD"):
+        self._noted += 1
+        if (self._noted > SAMPLED_FROM and self._noted % SAMPLE) or request.method not in ("GET", "HEAD"):
             return
         self._first.add(connection.heard - connection.begun)
         kind = (size >> 18).bit_length()
@@ -66,11 +73,11 @@ class Watch:
         if recent is None:
             recent = self._whole[kind] = Recent()
         recent.add(self._loop.now - connection.begun)
-        if self._hedges < HEDGES_SAVED_MAX:
-            self._hedges += HEDGE_SHARE
 
     def look(self) -> None:
         """Close what stands still, and begin second tries."""
+        self._hedges = min(self._hedges + HEDGE_SHARE * (self._noted - self._seen), HEDGES_SAVED_MAX)
+        self._seen = self._noted
         loop = self._loop
         now = loop.now
         first_slow = self._first.slow()
