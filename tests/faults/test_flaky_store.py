@@ -106,6 +106,28 @@ def test_reads_while_every_request_fails_once(fault: str, bucket: Bucket, proxy:
     assert proxy.struck
 
 
+@pytest.mark.parametrize("fault", HARMLESS | PASSING | LYING)
+def test_bulk_reads_while_every_request_fails_once(
+    fault: str, bucket: Bucket, proxy: FlakyProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Large objects, which come through the executor, are whole; where an answer lied, that may be an error."""
+    monkeypatch.setattr("holdall_store.transfer._ranges.EXECUTOR_BYTES_MIN", 1)
+    for bound in ("AHEAD_BYTES_MAX", "WHOLE_BYTES_MAX", "REMOTE_GAP_BYTES", "REMOTE_JOB_BYTES_MIN"):
+        monkeypatch.setattr(f"holdall_store.repository._plan.{bound}", 0)  # many requests, though it is little
+    monkeypatch.setattr("holdall_store.transfer._retries.DELAY_FIRST", 0.002)
+    flaky, direct = both(bucket, proxy)
+    data = stretch(7, 2 << 20)
+    holdall.save(data, "flow/large", client=Client(direct, namespace=NAMESPACE))
+    proxy.reset(only(once_each((ALL | LYING)[fault]), "GET", containing="/packs/"))
+    try:
+        assert Client(flaky, namespace=NAMESPACE).load("flow/large") == data
+    except (IntegrityError, StorageError):
+        assert fault in LYING
+    assert len(proxy.struck) > (0 if fault in LYING else 10)
+    proxy.schedule = lambda exchange: None
+    assert Client(flaky, namespace=NAMESPACE).load("flow/large") == data
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_everything_at_once(seed: int, bucket: Bucket, proxy: FlakyProxy) -> None:
     """Any mixture of faults, some of them twice for the same request."""
