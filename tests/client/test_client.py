@@ -278,7 +278,7 @@ def test_runs() -> None:
     assert [run.id for run in flow.runs("a")] == [ids[3], ids[1], ids[0]]
     assert [run.id for run in flow.runs("a", "b")] == [ids[3], ids[1]]
     assert [run.id for run in flow.runs("a", limit=1)] == [ids[3]]
-    assert [len(list(flow.runs(limit=limit))) for limit in (0, -1, 2, 99)] == [0, 0, 2, 4]
+    assert [len(list(flow.runs(limit=limit))) for limit in (0, 2, 99)] == [0, 2, 4]
     assert list(flow.runs("unknown")) == []
     assert all(run in flow and run.id in flow for run in flow)
     assert "2" not in flow
