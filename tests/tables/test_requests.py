@@ -8,6 +8,7 @@ from tests.tables._lake import Lake, numbers, parquet
 
 from holdall_store.errors import HoldallError
 from holdall_store.tables import Table, _footer, col
+from holdall_store.tables._source import Found, Tail
 
 
 def test_head_of_one_file_takes_two_requests(lake: Lake) -> None:
@@ -135,8 +136,8 @@ def test_the_footers_that_are_kept_are_bounded(monkeypatch: pytest.MonkeyPatch) 
     cache = _footer._Cache(100_000)
     for at in range(20):
         data = memoryview(parquet(numbers(200, 2, seed=at)))
-        found = _footer.Found(str(at), len(data), "v")
-        footer = _footer.parse_footer("a file", _footer.Tail(found, 0, data))
+        found = Found(str(at), len(data), "v")
+        footer = _footer.parse_footer("a file", Tail(found, 0, data))
         assert isinstance(footer, _footer.Footer)
         cache.put((at,), footer)
 

@@ -15,6 +15,7 @@ from holdall_store.errors import FormatError, IntegrityError
 from holdall_store.storage import open_storage
 from holdall_store.tables import Table, _footer, _scan, _source_storage, _sparse, _units, col
 from holdall_store.tables._plan import Span
+from holdall_store.tables._source import Found, Tail
 
 NATIONS = [f"nation number {at % 25}" for at in range(400)]
 
@@ -147,8 +148,8 @@ def test_a_dictionary_offset_of_zero_means_none() -> None:
 
 
 def _footer_of(data: bytes) -> tuple[_footer.Footer, bytes]:
-    found = _footer.Found("a.parquet", len(data), "1")
-    footer = _footer.parse_footer("a.parquet", _footer.Tail(found, 0, memoryview(data)))
+    found = Found("a.parquet", len(data), "1")
+    footer = _footer.parse_footer("a.parquet", Tail(found, 0, memoryview(data)))
     assert isinstance(footer, _footer.Footer)
     return footer, data
 

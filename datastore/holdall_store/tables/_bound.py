@@ -135,6 +135,8 @@ def _scalar(value: Any, kind: Any) -> Any:
             parsed = datetime.datetime.fromisoformat(value)
             value = parsed if parsed.tzinfo else parsed.replace(tzinfo=datetime.UTC)
             return pa.scalar(value, pa.timestamp("us", tz="UTC")).cast(kind)
+        if types.is_time(kind):
+            return pa.scalar(datetime.time.fromisoformat(value))
         return pa.scalar(value, pa.string()).cast(kind)
     if textual and isinstance(value, datetime.date):
         return pa.scalar(value.isoformat(), kind)
@@ -143,6 +145,9 @@ def _scalar(value: Any, kind: Any) -> Any:
     if types.is_timestamp(kind) and type(value) is datetime.date:
         value = datetime.datetime.combine(value, datetime.time())
         return pa.scalar(value.replace(tzinfo=datetime.UTC) if kind.tz else value, pa.timestamp("us", tz=kind.tz))
+    if types.is_timestamp(kind) and kind.tz and isinstance(value, datetime.datetime) and value.tzinfo:
+        value = pa.scalar(value)  # pandas' own have nanoseconds, which a scalar keeps
+        return value.cast(pa.timestamp(value.type.unit, tz=kind.tz))
     if type(value).__module__.startswith("numpy"):
         return pa.array([value])[0]
     if textual or types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind):

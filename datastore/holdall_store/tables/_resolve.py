@@ -84,14 +84,14 @@ def _parse(source: Any) -> Address:
     if match is None or not isinstance(source, str):
         return Address("", os.path.abspath(os.path.expanduser(text)) + ("/" if text.endswith("/") else ""), text)
     scheme = match[1].lower()
-    if scheme == "file":
+    if scheme in ("file", "local"):
         parts = urlsplit(text)
         if parts.netloc not in ("", "localhost") or not parts.path:
             raise InvalidNameError(f"{text!r:.200} names no file here: write file:///absolute/path, or the path alone.")
         return Address("", unquote(parts.path), text)
     host, _, key = text[match.end() :].partition("/")
-    if "@" in host and scheme in ("s3", "s3a"):
-        raise InvalidNameError(f"A {scheme}:// URL holds no user or password: give them as storage_options.")
+    if "@" in host and (scheme in _S3 or ":" in host.rpartition("@")[0]):  # not shown: it may be a password
+        raise InvalidNameError(f"A {scheme}:// URL holds no password: give it as storage_options.")
     if not host:
         raise InvalidNameError(f"{text!r:.200} names no place: write {scheme}://bucket/path.")
     return Address(f"{scheme}://{host}", key, text)
