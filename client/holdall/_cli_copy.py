@@ -9,12 +9,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO
 
 from holdall._cli_copy_plan import Move, plan
 from holdall._cli_find import parse
 from holdall._cli_output import Output
-from holdall._cli_s3 import named, write_array, write_objects
+from holdall._cli_s3 import AHEAD_BYTES, named, write_array, write_objects
 from holdall._cli_s3_names import Link, MissingSourceError, Url, is_path, is_s3, open_link
 from holdall._cli_transfer import get, save_path, write_artifact
 from holdall._client import Client
@@ -25,9 +25,6 @@ from holdall_store.transfer.s3 import S3PutObject
 __all__ = ["cp", "sync"]
 
 OpenClient = Callable[[], Client]
-
-_STREAM_MEMORY_BYTES: Final = 128 << 20
-"""So much of what goes to standard output is in memory."""
 
 
 def cp(open_client: OpenClient, options: argparse.Namespace, output: Output) -> int:
@@ -83,7 +80,7 @@ def _to_stdout(open_client: OpenClient, options: argparse.Namespace, output: Out
             with open_client() as client:
                 get(client, argparse.Namespace(reference=source, output="-", trust=options.trust), output)
             continue
-        with open_link(options, memory=_STREAM_MEMORY_BYTES, bar=not output.terminal) as link:
+        with open_link(options, memory=AHEAD_BYTES, bar=False) as link:
             write_objects(link, named(link, Url.parse(source, raw=options.raw)), output)
     return 0
 

@@ -33,7 +33,11 @@ class Usage(NamedTuple):
     def json(self) -> dict[str, Any]:
         """Return it as programs get it."""
         name = "url" if self.kind == "prefix" else "reference"
-        told: dict[str, Any] = {"kind": self.kind, name: None if self.kind == "total" else self.what, "bytes": self.bytes}
+        told: dict[str, Any] = {
+            "kind": self.kind,
+            name: None if self.kind == "total" else self.what,
+            "bytes": self.bytes,
+        }
         if self.new is not None:
             told["new_bytes"] = self.new
         return {**told, self.noun + "s": self.number}

@@ -18,7 +18,7 @@ from holdall._text import size_text, time_text
 from holdall.store import ConflictError, InvalidNameError, NotFoundError
 from holdall_store.transfer.s3 import S3GetObject, S3Object
 
-__all__ = ["cat", "ls", "named", "write_array", "write_objects"]
+__all__ = ["AHEAD_BYTES", "cat", "ls", "named", "write_array", "write_objects"]
 
 PIECE_BYTES: Final = 8 << 20
 """An object is written while it is read, in pieces that are read in one request each."""
@@ -109,7 +109,7 @@ def cat(open_client: Callable[[], Any], options: argparse.Namespace, output: Out
     """Write the bytes of an object, or of all that match a pattern, one after the other."""
     del open_client
     url = Url.parse(check_scheme(options.reference))
-    with open_link(options, memory=AHEAD_BYTES, bar=not output.terminal) as link:
+    with open_link(options, memory=AHEAD_BYTES, bar=False) as link:  # a bar would run through the pager's text
         if options.range is None:
             write_objects(link, named(link, url), output)
             return 0
@@ -142,7 +142,6 @@ def named(link: Link, url: Url) -> list[S3Object]:
 
 def write_objects(link: Link, objects: list[S3Object], output: Output) -> None:
     """Write objects to standard output one after the other, each while it is read."""
-    link.bytes_expected = sum(each.size or 0 for each in objects)
     for each in objects:
         if not each.size:
             continue

@@ -161,6 +161,18 @@ def test_a_dry_run_does_nothing(bucket: BucketServer, folder: Path, capsys: pyte
     assert not (folder / "new").exists()
 
 
+def test_how_uploads_are_encrypted(bucket: BucketServer) -> None:
+    """Encryption at the server is asked for as with the AWS command line, for uploads and copies."""
+    kms = ["--sse", "aws:kms", "--sse-kms-key-id", "of-ana"]
+
+    assert main(["cp", "d/a.txt", "s3://bucket/k", *kms]) == 0
+    assert main(["cp", "s3://bucket/k", "s3://bucket/j", "--sse", "AES256"]) == 0
+
+    name = "x-amz-server-side-encryption"
+    first, second = (bucket.versions["bucket", key][-1].headers for key in "kj")
+    assert (first[name], first[f"{name}-aws-kms-key-id"], second[name]) == ("aws:kms", "of-ana", "AES256")
+
+
 def test_streams(
     bucket: BucketServer, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
