@@ -111,7 +111,7 @@ def test_a_schema_of_the_caller_s(tmp_path: Path) -> None:
     assert table.to_arrow().to_pylist() == [{"new": None, "y": "t"}]
     assert table.schema == pa.schema([("new", pa.int8()), ("y", pa.large_string())])
     with pytest.raises(InvalidNameError, match="schema="):
-        Table(tmp_path, schema={"x": int})  # type: ignore[arg-type]
+        Table(tmp_path, schema={"x": int})
 
 
 def test_the_schema_of_many_files(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:

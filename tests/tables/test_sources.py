@@ -31,7 +31,8 @@ def row(x: int) -> pa.Table:
 
 def values(table: Table) -> list[Any]:
     """Return the column ``x``."""
-    return table.to_arrow().column("x").to_pylist()
+    found: list[Any] = table.to_arrow().column("x").to_pylist()
+    return found
 
 
 @pytest.fixture
