@@ -12,7 +12,7 @@ import os
 import random
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def make_folder(folder: Path) -> dict[str, str]:
 
 
 @contextmanager
-def server() -> Iterator[None]:
+def server() -> Generator[None]:
     """Run a server of S3 in this process, with a bucket, and let the environment name it."""
     import boto3
     from moto.server import ThreadedMotoServer
@@ -55,7 +55,7 @@ def server() -> Iterator[None]:
 
 
 @contextmanager
-def watch(s3: holdall.S3, what: str) -> Iterator[None]:
+def watch(s3: holdall.S3, what: str) -> Generator[None]:
     """Tell how long a step took, and how many requests and bytes it needed."""
     before, began = s3.statistics(), time.perf_counter()
     yield

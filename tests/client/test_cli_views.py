@@ -327,6 +327,16 @@ def test_a_damaged_run_hides_no_run(command: str, damaged: str, capsys: pytest.C
     assert f"churn@{damaged} is damaged" in err
 
 
+@pytest.mark.parametrize("arguments", [["du"], ["du", "churn"], ["du", "churn/model"]])
+def test_a_damaged_run_is_not_counted(arguments: list[str], damaged: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What cannot be read is named beside the sizes of the rest, and the exit code is 1."""
+    assert main(arguments) == 1
+    out, err = capsys.readouterr()
+
+    assert "churn" in out
+    assert err.startswith(f"user:ana/churn@{damaged} is damaged: ")
+
+
 def test_a_damaged_run_for_programs(damaged: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A damaged run has the members of a run, empty, and one that says why; `show` finds the newest good one."""
     assert main(["ls", "churn", "--json"]) == 1
