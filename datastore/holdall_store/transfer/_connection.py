@@ -66,6 +66,8 @@ class Connection(Opening):
         self.heard = 0.0
         """When the answer began to come; 0 before."""
         self.uses = 0
+        self.pool: list[Connection] = []
+        """The idle connections to its host, which it is among when it is idle."""
         self._out: list[memoryview] = []
         self._head: Head | None = None
         self._body: Body | None = None

@@ -46,7 +46,8 @@ class Engine:
     """Loops, and the runs that they work on."""
 
     def __init__(self, site: Site, policy: Policy, loops: int, concurrency: int | None) -> None:
-        self.process = os.getpid()
+        self.is_abandoned = False
+        """Whether this is a child process, to which nothing of it belongs."""
         self.site = site
         self.runs: tuple[Run, ...] = ()
         self._lock = threading.Lock()
@@ -143,6 +144,7 @@ class Engine:
 
     def abandon(self) -> None:
         """Let go of what a child process has inherited."""
+        self.is_abandoned = True
         for loop in self._loops:
             loop.abandon()
 

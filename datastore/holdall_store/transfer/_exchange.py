@@ -22,9 +22,9 @@ class FileTarget:
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would take longer than to send one
 class Request:
-    """One exchange with the service.
+    """One exchange with the service; nobody changes it.
 
     `key` is as people write it, not percent-encoded; ``""`` means the bucket itself. `query` and `headers` are signed;
     the names of headers are in lower case, and the executor adds host, date, length and signature. `body` are buffers
@@ -51,7 +51,7 @@ class Request:
     retry_if: Callable[[Response], bool] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Response:
     """The answer to a request. The names of headers are in lower case; `body` is empty where it went to a target."""
 

@@ -23,17 +23,22 @@ HEAD_BYTES_MAX: Final = 64 << 10
 SIZE_LINE_BYTES_MAX: Final = 1024
 """A chunk's size has 16 digits at most; the rest is room for extensions, which mean nothing to us."""
 
+DIGITS_MAX: Final = 18
+"""Of a length: no object has more, and no number with more fits an index."""
+
 CHUNKED: Final = -1
 UNTIL_CLOSE: Final = -2
 
 HEAD_END: Final = b"\r\n\r\n"
 _STATUS_LINE: Final = re.compile(r"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [^\x00-\x08\x0a-\x1f\x7f]*)?")
 _LINE: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
-_DIGITS: Final = re.compile(r"[0-9]{1,18}")
 _HEX: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
 
 _KNOWN: Final[dict[str, tuple[str, str]]] = {}
 """Lines that were checked, and what they say: most of those of an answer were in the one before."""
+
+_STATUS_LINES: Final[dict[str, tuple[int, bool]]] = {}
+"""The same for first lines: a status, and whether the connection is kept unless a header says otherwise."""
 
 _KNOWN_MAX: Final = 1024
 _KNOWN_CHARS_MAX: Final = 128
@@ -57,9 +62,7 @@ class Head:
 def parse_head(raw: bytes | bytearray) -> Head:
     """Return the head that `raw` is, which ends before the empty line."""
     lines = raw.decode("latin-1").split("\r\n")
-    found = _STATUS_LINE.fullmatch(lines[0])
-    if found is None:
-        raise ProtocolError("the answer is not HTTP/1.1")
+    status, kept = _STATUS_LINES.get(lines[0]) or _check_status(lines[0])
     del lines[0]
     known = _KNOWN
     pairs = [known.get(line) or _check(line) for line in lines]
@@ -67,15 +70,26 @@ def parse_head(raw: bytes | bytearray) -> Head:
     if len(headers) != len(pairs):
         headers = _merge(pairs)
     length = headers.get("content-length")
-    if length is not None and not _DIGITS.fullmatch(length):
+    if length is not None and not (length.isdigit() and length.isascii() and len(length) <= DIGITS_MAX):
         raise ProtocolError("the answer's length is not a number")
     coding = headers.get("transfer-encoding")
     if coding is not None and (length is not None or coding.lower() != "chunked"):
         raise ProtocolError("the answer's length is given in two ways, or in an unknown one")
+    connection = headers.get("connection")
+    if connection is not None:
+        connection = connection.lower()
+        kept = (kept or "keep-alive" in connection) and "close" not in connection
+    return Head(status, headers, kept, None if length is None else int(length), coding is not None)
+
+
+def _check_status(line: str) -> tuple[int, bool]:
+    found = _STATUS_LINE.fullmatch(line)
+    if found is None:
+        raise ProtocolError("the answer is not HTTP/1.1")
     version, status = found.groups()
-    connection = headers.get("connection", "").lower()
-    keep_alive = "close" not in connection if version == "1" else "keep-alive" in connection
-    return Head(int(status), headers, keep_alive, None if length is None else int(length), coding is not None)
+    if len(_STATUS_LINES) < _KNOWN_MAX and len(line) <= _KNOWN_CHARS_MAX:
+        _STATUS_LINES[line] = int(status), version == "1"
+    return int(status), version == "1"
 
 
 def _check(line: str) -> tuple[str, str]:

@@ -123,16 +123,25 @@ class Loop(Machine):
             self._fail(trial, error)
             return
         idle = self._idle.get(endpoint.host)
+        if idle is None:
+            idle = self._idle[endpoint.host] = []
         if idle and not fresh and (trial.request.replayable or self.now - idle[-1].stamp < 1.0):
             connection = idle.pop()
-            self._assign(trial, connection, shadow=shadow)
+            if shadow:
+                trial.second = connection
+            else:
+                trial.first = connection
             connection.send(trial, head, shadow=shadow)
             return
         connection = Connection(self, endpoint.host)
+        connection.pool = idle
         connection.trial, connection.shadow = trial, shadow
         connection.begun = connection.stamp = self.now
         self.connections.add(connection)
-        self._assign(trial, connection, shadow=shadow)
+        if shadow:
+            trial.second = connection
+        else:
+            trial.first = connection
         self.counts["connections"] += 1
         self.site.address(endpoint.host, self._callback(connection))
 
@@ -147,17 +156,11 @@ class Loop(Machine):
 
         return found
 
-    def _assign(self, trial: Trial, connection: Connection, *, shadow: bool) -> None:
-        if shadow:
-            trial.second = connection
-        else:
-            trial.first = connection
-
     def ready(self, connection: Connection) -> None:
         """Use a connection that has opened."""
         trial = connection.trial
         if trial is None:
-            self._keep(connection)
+            connection.pool.append(connection)
             return
         try:
             _, head, trial.generation = self.site.write(trial.request)
@@ -173,7 +176,7 @@ class Loop(Machine):
         """Take an answer that has come whole."""
         connection.trial = None
         if reusable:
-            self._keep(connection)
+            connection.pool.append(connection)
         else:
             self._close(connection)
         request = trial.request
@@ -334,15 +337,11 @@ class Loop(Machine):
 
     # -- connections
 
-    def _keep(self, connection: Connection) -> None:
-        self._idle.setdefault(connection.host, []).append(connection)
-
     def _close(self, connection: Connection) -> None:
         connection.trial = None
         self.connections.discard(connection)
-        idle = self._idle.get(connection.host)
-        if idle and connection in idle:
-            idle.remove(connection)
+        if connection in connection.pool:
+            connection.pool.remove(connection)
         connection.close()
 
     def _release(self, trial: Trial, connection: Connection) -> None:

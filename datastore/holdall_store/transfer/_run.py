@@ -35,41 +35,24 @@ class Workers(Protocol):
 class Trial:
     """One request on its way to its final answer."""
 
-    __slots__ = (
-        "begun",
-        "charge",
-        "deadline",
-        "done",
-        "first",
-        "generation",
-        "loop",
-        "paused",
-        "place",
-        "request",
-        "second",
-        "stored",
-        "task",
-        "tries",
-    )
+    # Most requests change few of these, so they are the class's until then.
+    done = False
+    tries: Tries | None = None
+    begun = 0.0
+    deadline = 0.0
+    """When no more tries are begun; 0 before the first."""
+    paused = 0.0
+    generation = 0
+    loop: Any = None
+    first: Any = None
+    second: Any = None
+    """The connection of a hedge."""
 
-    def __init__(self, request: Request, task: Task, place: int, charge: int, *, stored: bool) -> None:
+    def __init__(self, request: Request, task: Task, place: int, charge: int) -> None:
         self.request = request
         self.task = task
         self.place = place
         self.charge = charge
-        self.stored = stored
-        """Whether the body stays in memory after the answer, with the job."""
-        self.done = False
-        self.tries: Tries | None = None
-        self.begun = 0.0
-        self.deadline = 0.0
-        """When no more tries are begun; 0 before the first."""
-        self.generation = 0
-        self.paused = 0.0
-        self.loop: Any = None
-        self.first: Any = None
-        self.second: Any = None
-        """The connection of a hedge."""
 
     @property
     def size(self) -> int:
@@ -83,21 +66,20 @@ class Trial:
 class Task:
     """One job."""
 
-    __slots__ = ("error", "finished", "held", "job", "left", "place", "responses", "run", "trials", "value", "weight")
+    error: BaseException | None = None
+    finished = False
+    trials: Sequence[Trial] = ()
+    left = 0
+    held = 0
+    """Bytes charged for it."""
+    value: Any = None
+    weight = 0
 
     def __init__(self, job: Job[Any], place: int, run: Run) -> None:
         self.job = job
         self.place = place
         self.run = run
         self.responses: list[Any] = []
-        self.trials: Sequence[Trial] = ()
-        self.left = 0
-        self.held = 0
-        """Bytes charged for it."""
-        self.error: BaseException | None = None
-        self.finished = False
-        self.value: Any = None
-        self.weight = 0
 
 
 class Run:
@@ -232,46 +214,50 @@ class Run:
             except BaseException as failure:  # noqa: BLE001 - it is raised again in the consumer
                 self.fail(failure, task)
                 return
-            error, responses = None, []
+            error, responses = None, ()
             trials = [self._make(request, task, place) for place, request in enumerate(requests)]
             task.trials = trials or (None,)  # type: ignore[assignment]
             if trials:
                 break
         task.error = None
-        task.responses = [None] * len(trials)
+        count = len(trials)
+        task.responses = [None] * count
         with self.lock:
-            task.left = len(trials)
+            task.left = count
             self._ready.extend(trials)
-        if len(trials) > 1:
+        if count > 1:
             self._workers.wake()
 
     def _make(self, request: Request, task: Task, place: int) -> Trial:
         target = request.target
         if target is None:
-            guess = request.bytes_expected
-            if guess is None:
-                guess = self._guess if request.method == "GET" else 0
-            sent = sum(map(len, request.body)) if request.body else 0
-            return Trial(request, task, place, guess + sent, stored=True)
-        if isinstance(target, FileTarget):
-            return Trial(request, task, place, min(FILE_CHARGE, request.bytes_expected or 0), stored=False)
-        return Trial(request, task, place, len(target), stored=True)
+            charge = request.bytes_expected
+            if charge is None:
+                charge = self._guess if request.method == "GET" else 0
+            if request.body:
+                charge += sum(map(len, request.body))
+        elif isinstance(target, FileTarget):
+            charge = min(FILE_CHARGE, request.bytes_expected or 0)
+        else:
+            charge = len(target)
+        return Trial(request, task, place, charge)
 
     def answered(self, trial: Trial, response: Response) -> None:
         """Take the final answer to a request."""
         trial.done = True
         task = trial.task
-        size = len(response.body)
-        if trial.request.target is None:
-            keep = size
-            self._guess += (size - self._guess) >> 3
+        target = trial.request.target
+        if target is None:
+            keep = len(response.body)
+            if keep != self._guess:
+                self._guess += (keep - self._guess) >> 3
         else:
-            keep = trial.charge if trial.stored else 0
+            keep = 0 if isinstance(target, FileTarget) else trial.charge
         task.responses[trial.place] = response
         with self.lock:
-            self._charge(trial, keep - trial.charge)
-            task.left -= 1
-            left = task.left
+            if keep != trial.charge:
+                self._charge(trial, keep - trial.charge)
+            task.left = left = task.left - 1
         if not left:
             self._go_on(task)
 

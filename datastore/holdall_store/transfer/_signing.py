@@ -55,7 +55,18 @@ def encode_head(method: str, target: str, host: str, headers: Headers, rest: str
 class Signer:
     """Signs for one pair of keys and one region; what holds for a day or a second is computed once for it."""
 
-    __slots__ = ("_access_key", "_date", "_key", "_region", "_scope", "_second", "_secret_key", "_stamp", "_token")
+    __slots__ = (
+        "_access_key",
+        "_date",
+        "_key",
+        "_plain",
+        "_region",
+        "_scope",
+        "_second",
+        "_secret_key",
+        "_stamp",
+        "_token",
+    )
 
     def __init__(self, access_key: str, secret_key: str, token: str | None, region: str) -> None:
         self._access_key = access_key
@@ -65,12 +76,15 @@ class Signer:
         self._second = -1
         self._date = self._stamp = self._scope = ""
         self._key = b""
+        self._plain: dict[tuple[str, str], tuple[str, str]] = {}
+        """For a host and the hash of a body: what is signed, and what is sent, of requests with no other headers."""
 
     def __repr__(self) -> str:
         return f"Signer(region={self._region!r})"
 
     def _tick(self, second: int) -> None:
         self._second = second
+        self._plain.clear()
         self._stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
         date = self._stamp[:8]
         if date == self._date:
@@ -103,34 +117,30 @@ class Signer:
         second = int(now)
         if second != self._second:
             self._tick(second)
-        stamp, token = self._stamp, self._token
         if headers:
-            lines = [("host", host), ("x-amz-content-sha256", payload_hash), ("x-amz-date", stamp), *_lines(headers)]
-            if token:
-                lines.append(("x-amz-security-token", token))
-            lines.sort()
-            names = ";".join([name for name, _ in lines])
-            signed = "".join([f"{name}:{value}\n" for name, value in lines])
-            wire = "".join([f"{name}: {value}\r\n" for name, value in lines])
-        elif token:
-            names = "host;x-amz-content-sha256;x-amz-date;x-amz-security-token"
-            signed = (
-                f"host:{host}\nx-amz-content-sha256:{payload_hash}\nx-amz-date:{stamp}\nx-amz-security-token:{token}\n"
-            )
-            wire = (
-                f"host: {host}\r\nx-amz-content-sha256: {payload_hash}\r\nx-amz-date: {stamp}\r\n"
-                f"x-amz-security-token: {token}\r\n"
-            )
+            signed, wire = self._write(host, payload_hash, _lines(headers))
         else:
-            names = "host;x-amz-content-sha256;x-amz-date"
-            signed = f"host:{host}\nx-amz-content-sha256:{payload_hash}\nx-amz-date:{stamp}\n"
-            wire = f"host: {host}\r\nx-amz-content-sha256: {payload_hash}\r\nx-amz-date: {stamp}\r\n"
-        canonical = f"{method}\n{path}\n{query}\n{signed}\n{names}\n{payload_hash}"
-        scope = self._scope
-        text = f"{_ALGORITHM}\n{stamp}\n{scope}\n{sha256(canonical.encode()).hexdigest()}"
+            plain = self._plain.get((host, payload_hash))
+            if plain is None:
+                plain = self._plain[host, payload_hash] = self._write(host, payload_hash, [])
+            signed, wire = plain
+        canonical = f"{method}\n{path}\n{query}\n{signed}"
+        text = f"{_ALGORITHM}\n{self._stamp}\n{self._scope}\n{sha256(canonical.encode()).hexdigest()}"
         signature = hmac.digest(self._key, text.encode(), "sha256").hex()
         target = f"{origin}{path}?{query}" if query else f"{origin}{path}"
+        return f"{method} {target} HTTP/1.1\r\n{wire}{signature}\r\n{rest}\r\n".encode()
+
+    def _write(self, host: str, payload_hash: str, lines: list[tuple[str, str]]) -> tuple[str, str]:
+        """Return the end of what is signed, and the lines of the head up to the signature."""
+        lines += [("host", host), ("x-amz-content-sha256", payload_hash), ("x-amz-date", self._stamp)]
+        if self._token:
+            lines.append(("x-amz-security-token", self._token))
+        lines.sort()
+        names = ";".join([name for name, _ in lines])
+        signed = "".join([f"{name}:{value}\n" for name, value in lines])
+        wire = "".join([f"{name}: {value}\r\n" for name, value in lines])
+        credential = f"{self._access_key}/{self._scope}"
         return (
-            f"{method} {target} HTTP/1.1\r\n{wire}authorization: {_ALGORITHM} Credential={self._access_key}/{scope}, "
-            f"SignedHeaders={names}, Signature={signature}\r\n{rest}\r\n"
-        ).encode()
+            f"{signed}\n{names}\n{payload_hash}",
+            f"{wire}authorization: {_ALGORITHM} Credential={credential}, SignedHeaders={names}, Signature=",
+        )

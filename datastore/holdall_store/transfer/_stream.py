@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from queue import Empty, SimpleQueue
@@ -112,7 +111,7 @@ class Stream(Generic[_Result]):
             run.add(tasks)
 
     def _check(self) -> None:
-        if os.getpid() != self._engine.process:
+        if self._engine.is_abandoned:
             raise StorageError("This iterator belongs to the process that this one was forked from: begin a new one.")
         error = self._run.error
         if error is not None:
@@ -148,7 +147,7 @@ class Stream(Generic[_Result]):
         if self._closed:
             return
         self._closed = True
-        if os.getpid() == self._engine.process:
+        if not self._engine.is_abandoned:
             self._engine.end(self._run)
         self._early.clear()
         self._ready.clear()
