@@ -8,7 +8,7 @@ from tests.tables._lake import Lake, numbers, parquet
 
 from holdall_store.errors import HoldallError
 from holdall_store.tables import Table, _footer, col
-from holdall_store.tables._source import Found, Tail
+from holdall_store.tables._source import TAIL_BYTES, Found, Tail
 
 
 def test_head_of_one_file_takes_two_requests(lake: Lake) -> None:
@@ -21,7 +21,7 @@ def test_head_of_one_file_takes_two_requests(lake: Lake) -> None:
     asked = lake.asked()
     assert found.equals(table.slice(0, 5))
     assert [verb for verb, _, _ in asked] == ["GET", "GET"]
-    assert asked[0][2] == 65_536
+    assert asked[0][2] == TAIL_BYTES
     assert asked[1][2] <= size / 10 * 1.01
 
 
@@ -41,7 +41,7 @@ def test_few_columns_weigh_what_they_weigh(lake: Lake) -> None:
 
     assert chosen.to_arrow().equals(table.select(["c1", "c2", "c9"]))
     asked = lake.asked()
-    assert [length for _, _, length in footers] == [65_536]
+    assert [length for _, _, length in footers] == [TAIL_BYTES]
     assert len(asked) == plan.requests == 20  # c1 and c2 lie side by side
     assert sum(length for _, _, length in asked) == plan.bytes
     assert plan.bytes <= 1.05 * ideal
@@ -57,7 +57,7 @@ def test_statistics_leave_row_groups_out(lake: Lake) -> None:
     found = lake.table("big.parquet").where(col("k").between(25_000, 25_009)).to_arrow()
 
     assert found.equals(table.slice(25_000, 10))
-    assert sum(length for _, key, length in lake.asked() if length != 65_536 and key) <= size / 8 * 1.05
+    assert sum(length for _, key, length in lake.asked() if length != TAIL_BYTES and key) <= size / 8 * 1.05
 
 
 def test_nothing_else_is_fetched_where_no_row_is_found(lake: Lake) -> None:
@@ -104,7 +104,7 @@ def test_counting_and_statistics_take_footers_alone(lake: Lake) -> None:
     assert (table.stats["k"].min, table.stats["k"].max, table.stats["k"].null_count) == (0, 49_999, 0)
     assert table.where(col("k") >= 0).num_rows == 50_000
     assert table.where(col("k") < 0).num_rows == 0
-    assert [length for _, _, length in lake.asked()] == [65_536]
+    assert [length for _, _, length in lake.asked()] == [TAIL_BYTES]
 
 
 def test_a_large_footer_takes_a_second_request(lake: Lake) -> None:
@@ -114,7 +114,7 @@ def test_a_large_footer_takes_a_second_request(lake: Lake) -> None:
 
     assert lake.table("wide.parquet").num_rows == 200
     first, second = lake.asked()
-    assert first[2] == 65_536 < second[2]
+    assert first[2] == TAIL_BYTES < second[2]
     assert lake.table("wide.parquet").select("k").to_arrow().equals(table.select(["k"]))
 
 

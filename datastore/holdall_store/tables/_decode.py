@@ -13,7 +13,7 @@ from holdall_store.tables._partitions import Values
 from holdall_store.tables._query import Query
 from holdall_store.tables._schema import normal
 
-__all__ = ["Decoded", "assemble", "concatenated", "mask_of", "read_columns"]
+__all__ = ["Decoded", "assemble", "concatenated", "mask_of", "read_columns", "text_columns"]
 
 Decoded = dict[str, Any]
 """Columns by name, as they are in the file."""
@@ -37,9 +37,10 @@ def read_columns(
 
     if not leaves:
         return {}
-    own = [name for name in dictionaries if name in footer.schema.names and _is_text(footer.schema.field(name).type)]
     try:
-        file = pq.ParquetFile(source, metadata=footer.metadata, pre_buffer=False, read_dictionary=own or None)
+        file = pq.ParquetFile(
+            source, metadata=footer.metadata, pre_buffer=False, read_dictionary=list(dictionaries) or None
+        )
         # By number: names with dots mean several columns.
         table = file.reader.read_row_groups(list(groups), column_indices=list(leaves), use_threads=threads)
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
@@ -52,10 +53,16 @@ def read_columns(
     return dict(zip(table.schema.names, table.columns, strict=True))
 
 
-def _is_text(kind: Any) -> bool:
+def text_columns(footer: Footer, names: Sequence[str]) -> list[str]:
+    """Return those of `names` that are columns of texts in a file: only these can be decoded as dictionaries."""
     import pyarrow as pa
 
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    kinds = {field.name: field.type for field in footer.schema}
+    return [
+        name
+        for name in names
+        if name in kinds and (pa.types.is_string(kinds[name]) or pa.types.is_large_string(kinds[name]))
+    ]
 
 
 def _numbers(groups: Sequence[int]) -> str:

@@ -73,7 +73,9 @@ def explain_scan(name: str, scan: Scan) -> Explanation:
     """Return what a reading would take."""
     units = [unit for unit in scan.units(whole=False) if isinstance(unit, GroupUnit)]
     fetched = [unit for unit in units if not unit.file.is_here]
-    spans = [span for unit in fetched for span in cut([*unit.first]) + cut([*unit.rest])]
+    plain = [unit for unit in fetched if unit.head is None]
+    spans = [span for unit in plain for span in cut([*unit.first]) + cut([*unit.rest])]
+    spans += [span for unit in fetched if unit.head is not None for span in unit.head.spans]
     chosen = {id(unit.file): unit.file for unit in units}.values()
     weigh = fetched if scan.source.remote else units
     rows = sum(unit.rows for unit in units)

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from holdall_store.errors import FormatError
 from holdall_store.tables._footer import SMALL_BYTES, Footer, cached_footer, load_footers
+from holdall_store.tables._head import HeadPlan
 from holdall_store.tables._plan import Span, cut
 from holdall_store.tables._query import Query
 from holdall_store.tables._resolve import TableFile
@@ -80,6 +81,8 @@ class Scan:
         while batch := list(itertools.islice(pieces, size)):
             size = min(size * 4, FILES_AT_ONCE)
             for unit in self._units_of(batch, whole=whole and limit is None):
+                if left is not None and isinstance(unit, GroupUnit) and HeadPlan.suits(unit, left):
+                    unit.head = HeadPlan(unit, left)
                 yield unit
                 if left is not None and isinstance(unit, GroupUnit) and unit.condition is None:
                     left -= unit.rows
@@ -119,7 +122,13 @@ class Scan:
                     )
 
     def _tables(self) -> Generator[Any, None, None]:
-        for late, run in itertools.groupby(self.units(), key=lambda unit: unit.is_late):
+        for kind, run in itertools.groupby(self.units(), key=lambda unit: (unit.is_late, unit.head is not None)):
+            late = kind[0]
+            if kind[1]:
+                for unit in run:
+                    table = unit.head.read(self.source)
+                    yield from self._read([unit]) if table is None else [table]
+                continue
             for window in self._windows(run, late=late):
                 yield from self._read_late(list(window)) if late and self.source.remote else self._read(window)
 

@@ -12,7 +12,7 @@ from holdall_store.tables._plan import Span
 
 __all__ = ["TAIL_BYTES", "Fill", "Found", "Source", "Tail", "changed"]
 
-TAIL_BYTES: Final = 64 << 10
+TAIL_BYTES: Final = 128 << 10
 """The last part of a file that is asked for before anything is known of it: most footers fit."""
 
 

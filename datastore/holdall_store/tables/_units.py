@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from holdall_store.tables._bound import Condition, kernels
-from holdall_store.tables._decode import THREADED_BYTES, Decoded, assemble, mask_of, read_columns
+from holdall_store.tables._decode import THREADED_BYTES, Decoded, assemble, mask_of, read_columns, text_columns
 from holdall_store.tables._footer import Footer, parse_footer
 from holdall_store.tables._plan import Span, coalesce, total
 from holdall_store.tables._query import GroupPlan, Query, plan_file
@@ -83,6 +83,8 @@ class Unit:
     file: OpenFile
     first: list[Span]
     rest: list[Span]
+    head: Any = None
+    """How to read its first rows only, where that pays."""
 
     @property
     def is_late(self) -> bool:
@@ -116,6 +118,8 @@ class GroupUnit(Unit):
         looked = leaves_below(schema, query.looked_at(self.condition))
         self._looked = looked
         self._all = sorted({*wanted, *looked})
+        self.chunks = groups[0].spans
+        """Where the columns of the first row group are."""
         first = [group.spans[leaf] for group in groups for leaf in looked]
         rest = [group.spans[leaf] for group in groups for leaf in sorted(set(wanted) - set(looked))]
         late = self.condition is not None and total(rest) >= max(LATE_BYTES_MIN, LATE_FACTOR * total(first))
@@ -132,6 +136,11 @@ class GroupUnit(Unit):
     def weight(self) -> int:
         """How many bytes its columns have in the file."""
         return total(self.needs_first) + total(self.needs_rest)
+
+    @property
+    def dictionaries(self) -> list[str]:
+        """The columns of texts that are to be decoded as dictionaries."""
+        return text_columns(self.footer, self.query.dictionaries)
 
     def look(self) -> tuple[Any, Decoded]:
         """Return which rows the condition is true for, and the columns that it looked at, when ``first`` is there."""
@@ -151,7 +160,7 @@ class GroupUnit(Unit):
             self.groups,
             leaves,
             threads=threads,
-            dictionaries=self.query.dictionaries,
+            dictionaries=self.dictionaries,
         )
         if not self.file.source.remote:
             self.file.source.check(self.file.file.found)
