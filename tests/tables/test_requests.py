@@ -160,3 +160,13 @@ def test_no_secret_leaves_with_a_table(lake: Lake) -> None:
     with pytest.raises(HoldallError) as caught:
         Table("s3://bucket/nothing", storage_options=lake.options).to_arrow()
     assert secret not in str(caught.value)
+
+
+def test_a_list_of_files_takes_one_request_each(lake: Lake) -> None:
+    """Small files that are named are fetched with the first look at them, and kept until they are read."""
+    for at in range(20):
+        lake.put(f"t/{at:02}.parquet", numbers(50, 2, seed=at))
+    names = [f"s3://bucket/t/{at:02}.parquet" for at in range(20)]
+
+    assert Table(names, storage_options=lake.options).to_arrow().num_rows == 1_000
+    assert [verb for verb, _, _ in lake.asked()] == ["GET"] * 20

@@ -117,8 +117,12 @@ def resolve(source: Source, addresses: Sequence[Address], partitioning: Partitio
     """Return the files that are there now; where there are none, raise `TableNotFoundError`."""
     files: list[Found] = []
     paths: list[str] = []
+    single = [address.key for address in addresses if _is_likely_file(source, address)]
+    # All at once: a list of a thousand files is not a thousand round trips.
+    looked = load_footers(source, [Found(key) for key in single])
+    known = {key: footer.found if footer else None for key, footer in zip(single, looked, strict=True)}
     for address in addresses:
-        root, found = _find(source, address)
+        root, found = _find(source, address, known)
         files += found
         paths += [each.key[len(root) :] for each in found]
     folders = parse_folders(paths, [source.url(found.key) for found in files], partitioning)
@@ -126,8 +130,18 @@ def resolve(source: Source, addresses: Sequence[Address], partitioning: Partitio
     return Listing(tuple(TableFile(found, values) for found, values in rows), folders.names, folders.integers)
 
 
-def _find(source: Source, address: Address) -> tuple[str, list[Found]]:
-    """Return the files that an address means, and the folder below which their folders are partitions."""
+def _is_likely_file(source: Source, address: Address) -> bool:
+    key = address.key
+    if address.is_glob or not _FILE_NAME.search(key):
+        return False
+    return source.remote or not os.path.isdir(key)
+
+
+def _find(source: Source, address: Address, known: Mapping[str, Found | None]) -> tuple[str, list[Found]]:
+    """Return the files that an address means, and the folder below which their folders are partitions.
+
+    `known` are keys that were looked for already.
+    """
     key = address.key
     if address.is_glob:
         folder = key[: _WILDCARD.search(key).start()].rpartition("/")  # type: ignore[union-attr]
@@ -137,8 +151,8 @@ def _find(source: Source, address: Address) -> tuple[str, list[Found]]:
         if not found:
             raise TableNotFoundError(f"No file matches {address.text!r:.200}.")
         return root, found
-    likely_file = _FILE_NAME.search(key) is not None and not (source.remote is False and os.path.isdir(key))
-    if likely_file and (one := _one(source, key)):
+    likely_file = key in known
+    if one := known.get(key):
         return "", [one]
     root = key if key.endswith("/") or not key else key + "/"
     listed = list(source.list(root))
