@@ -178,7 +178,7 @@ def test_what_the_server_refuses_is_told_by_its_name(s3: S3, make_s3: MakeS3, bu
         lambda: s3.get("k"),
         lambda: s3.list_recursive(),
         lambda: s3.put("k", "1"),
-        lambda: s3.delete_many("ab"),
+        lambda: s3.delete_many(["a", "b"]),
     ):
         with pytest.raises(OSError, match="no such bucket"):
             act()

@@ -461,7 +461,7 @@ def test_copies(make_s3: MakeS3, bucket: BucketServer, monkeypatch: pytest.Monke
         "s3://bucket/root/b",
         "s3://bucket/root/c",
     ]
-    assert [each.text for each in s3.get_many("abc")] == ["new", "old", "new"]
+    assert [each.text for each in s3.get_many(["a", "b", "c"])] == ["new", "old", "new"]
     assert s3.info("b").metadata == {"a": "1"}
 
     monkeypatch.setattr(_s3_copy, "COPY_BYTES_MAX", 1000)

@@ -12,6 +12,7 @@ from holdall_store.transfer._s3 import S3
 from holdall_store.transfer._s3_delete import Doomed, delete_job
 from holdall_store.transfer._s3_get import get_job, head_job
 from holdall_store.transfer._s3_list import as_object, page_job
+from holdall_store.transfer._s3_names import as_many
 from holdall_store.transfer._s3_objects import S3Object
 from holdall_store.transfer._s3_reading import Key, weigh
 
@@ -76,7 +77,7 @@ class AsyncS3:
         session = self.blocking._session  # noqa: SLF001
         reader = session.reader(missing_ok=return_missing)
         results = []
-        async for found in self._stream((get_job(reader, session.wanted(key)) for key in keys), ordered=True):
+        async for found in self._stream((get_job(reader, session.wanted(key)) for key in as_many(keys)), ordered=True):
             if found.in_memory:
                 if reader.held + (found.size or 0) > reader.memory:
                     found.spill()
@@ -85,15 +86,14 @@ class AsyncS3:
             results.append(found)
         return results
 
-    async def iter_many(
+    def iter_many(
         self, keys: Iterable[Key], ordered: bool = False, return_missing: bool = False
     ) -> AsyncIterator[S3Object]:
         """Yield many objects as they arrive, or in the order of `keys`: see `S3.iter_many`."""
         session = self.blocking._session  # noqa: SLF001
         reader = session.reader(missing_ok=return_missing)
-        jobs = (get_job(reader, session.wanted(key)) for key in keys)
-        async for found in self._stream(jobs, ordered=ordered):
-            yield found
+        jobs = (get_job(reader, session.wanted(key)) for key in as_many(keys))
+        return self._stream(jobs, ordered=ordered)
 
     async def info(
         self, key: Key | None = None, return_missing: bool = False, version_id: str | None = None
@@ -104,7 +104,7 @@ class AsyncS3:
 
     async def delete(self, key: str | S3Object, version_id: str | None = None) -> None:
         """Delete an object: see `S3.delete`."""
-        wanted = self.blocking._session.wanted(key, version_id)  # noqa: SLF001
+        wanted = self.blocking._session.whole(key, version_id, "deleted")  # noqa: SLF001
         await self._run(delete_job(wanted.place.bucket, [Doomed(wanted.place.key, wanted.version or "")]))
 
     async def iter_recursive(self, prefixes: Iterable[str | S3Object] | None = None) -> AsyncIterator[S3Object]:
@@ -143,6 +143,7 @@ class AsyncS3:
         await asyncio.to_thread(self.blocking.close)
 
     async def __aenter__(self) -> Self:
+        self.blocking._session.check_open()  # noqa: SLF001
         return self
 
     async def __aexit__(self, *exc: object) -> None:

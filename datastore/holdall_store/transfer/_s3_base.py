@@ -76,6 +76,7 @@ class S3Base:
         self._session.close()
 
     def __enter__(self) -> Self:
+        self._session.check_open()
         return self
 
     def __exit__(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncIterable, Iterable
 from typing import Any, Final, NamedTuple
 
 from holdall_store.errors import InvalidNameError, UnsupportedTypeError
 
-__all__ = ["KEY_BYTES_MAX", "Names", "Place", "is_url", "join_root", "local_path", "split_url"]
+__all__ = ["KEY_BYTES_MAX", "Names", "Place", "as_many", "as_pair", "is_url", "join_root", "local_path", "split_url"]
 
 KEY_BYTES_MAX: Final = 1024
 """S3, Google's and all others allow no more."""
@@ -21,6 +22,27 @@ class Place(NamedTuple):
     bucket: str
     key: str
     name: str
+
+
+def as_many(things: Any, what: str = "Keys") -> Iterable[Any]:
+    """Return `things`; refused is a lone one, whose letters or fields would be taken for many."""
+    if isinstance(things, str | bytes | bytearray | memoryview) or hasattr(things, "_fields"):
+        raise UnsupportedTypeError(f"{what} come as a list: write [{things!r:.80}].")
+    if isinstance(things, AsyncIterable):
+        raise UnsupportedTypeError(
+            f"{what} come from an ordinary iterable, not from an {type(things).__name__}: collect them first, as in "
+            "[each async for each in …]."
+        )
+    if not isinstance(things, Iterable):
+        raise UnsupportedTypeError(f"{what} come as a list, not as {type(things).__name__}: {things!r:.80}.")
+    return things
+
+
+def as_pair(given: Any, what: str) -> tuple[Any, Any]:
+    """Return the two things that `given` consists of; two letters are no pair."""
+    if isinstance(given, tuple | list) and len(given) == 2:
+        return given[0], given[1]
+    raise UnsupportedTypeError(f"Give pairs of {what}, not {given!r:.80}.")
 
 
 def split_url(url: str) -> tuple[str, str]:
@@ -90,9 +112,11 @@ class Names:
         self._begin = f"{self.key}/" if self.key else ""
 
     def place(self, name: object) -> Place:
-        """Return where the object is that the caller calls `name`; ``None`` and ``""`` are the root itself."""
-        if not name and (name is None or name == ""):
+        """Return where the object is that the caller calls `name`; ``None`` is the root itself."""
+        if name is None:
             return self._root_place()
+        if name == "":
+            raise InvalidNameError("The empty key names no object. The root itself is what get() reads without a key.")
         if not isinstance(name, str):
             raise UnsupportedTypeError(f"A key is a str, not {type(name).__name__}: {name!r:.80}.")
         if self.root is None:
@@ -135,7 +159,7 @@ class Names:
 
     def _root_place(self) -> Place:
         if self.root is None or not self.key:
-            raise InvalidNameError("The empty key is the root itself, and here that is no object.")
+            raise InvalidNameError("Without a key it is the root itself, and here that is no object.")
         return Place(self.bucket, self.key, "")
 
 

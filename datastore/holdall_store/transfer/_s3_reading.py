@@ -10,7 +10,7 @@ from holdall_store.transfer._s3_base import S3Base
 from holdall_store.transfer._s3_files import FetchItem, fetch_files
 from holdall_store.transfer._s3_get import Reader, Wanted, get_job, head_job
 from holdall_store.transfer._s3_list import Listing, as_object, page_job, versions_job
-from holdall_store.transfer._s3_names import Place, local_path
+from holdall_store.transfer._s3_names import Place, as_many, as_pair, local_path
 from holdall_store.transfer._s3_objects import S3GetObject, S3Object
 
 __all__ = ["S3Reading"]
@@ -56,7 +56,7 @@ class S3Reading(S3Base):
         del return_info
         session = self._session
         reader = session.reader(missing_ok=return_missing)
-        return self._collect("get_many", reader, map(session.wanted, keys), _count(keys))
+        return self._collect("get_many", reader, map(session.wanted, as_many(keys)), _count(keys))
 
     def _collect(self, verb: str, reader: Reader, wanted: Iterable[Wanted], total: int | None) -> list[S3Object]:
         results: list[S3Object] = []
@@ -81,8 +81,10 @@ class S3Reading(S3Base):
         way or wait to be taken hold at most the memory budget together; one that is larger alone goes through a
         temporary file, which is removed with the object.
         """
+        return self._iter_many(as_many(keys), self._session.reader(missing_ok=return_missing), ordered=ordered)
+
+    def _iter_many(self, keys: Iterable[Key], reader: Reader, *, ordered: bool) -> Iterator[S3Object]:
         session = self._session
-        reader = session.reader(missing_ok=return_missing)
         with self._watched("iter_many", _count(keys)) as tick:
             jobs = (get_job(reader, session.wanted(key)) for key in keys)
             for found in session.run(jobs, ordered=ordered, bytes_max=session.memory, weigh=weigh):
@@ -119,10 +121,10 @@ class S3Reading(S3Base):
         A file appears whole or not at all, and replaces one that was there. A large one that was interrupted goes on
         where it was, if the object is still the same.
         """
-        session = self._session
+        session, pairs = self._session, as_many(keys_and_paths, "Pairs of a key and a path")
         items = (
             FetchItem(number, _whole(session.wanted(key)), local_path(path))
-            for number, (key, path) in enumerate(keys_and_paths)
+            for number, (key, path) in enumerate(as_pair(each, "a key and a path") for each in pairs)
         )
         with self._watched("get_files", _count(keys_and_paths)) as tick:
             done = list(fetch_files(session.reader(), session.run, items, tick))
@@ -136,7 +138,7 @@ class S3Reading(S3Base):
     def info_many(self, keys: Iterable[Key], return_missing: bool = False) -> list[S3Object]:
         """Look at many objects, in the order of `keys`: one request for each."""
         session = self._session
-        reader = session.reader(missing_ok=return_missing)
+        reader, keys = session.reader(missing_ok=return_missing), as_many(keys)
         with self._watched("info_many", _count(keys)) as tick:
             results = []
             for found in session.run(head_job(reader, session.wanted(key)) for key in keys):

@@ -16,7 +16,7 @@ from holdall_store.storage.buckets import ObjectConfig, make_config
 from holdall_store.transfer._exchange import Job
 from holdall_store.transfer._s3_get import Reader, Wanted
 from holdall_store.transfer._s3_list import Listed, Listing, list_job
-from holdall_store.transfer._s3_names import Names, Place, join_root
+from holdall_store.transfer._s3_names import Names, Place, as_many, join_root
 from holdall_store.transfer._s3_objects import S3GetObject, S3Object, TempFolder
 from holdall_store.transfer._s3_options import Encryption, default_memory, make_encryption, parse_size
 from holdall_store.transfer.executor import HttpExecutor
@@ -28,6 +28,8 @@ BYTES_AHEAD: Final = 256 << 20
 
 ADDRESS_FREE: Final = "s3://bucket"
 """Where no root was given, requests name their buckets themselves; the configuration wants one all the same."""
+
+_CLOSED: Final = "This S3 is closed: make a new one."
 
 _Result = TypeVar("_Result")
 
@@ -102,13 +104,17 @@ class Session:
         """The executor, which is made with the first verb; in a forked process it goes on with threads of its own."""
         if self._executor is None:
             with self._lock:
-                if self._closed:
-                    raise StorageError("This S3 is closed: make a new one.")
+                self.check_open()
                 if self._executor is None:
                     options: dict[str, Any] = {"concurrency": self.concurrency, "deadline": self.deadline}
                     given = {name: value for name, value in options.items() if value is not None}
                     self._executor = HttpExecutor(self.config, **given)
         return self._executor
+
+    def check_open(self) -> None:
+        """Raise `StorageError` if it is closed."""
+        if self._closed:
+            raise StorageError(_CLOSED)
 
     @property
     def is_started(self) -> bool:
@@ -168,12 +174,19 @@ class Session:
             return Wanted(names.place(key.key), names.root, offset, length, version)
         return Wanted(names.place(key), names.root, None, None, version)
 
+    def whole(self, key: object, version: str | None, what: str) -> Wanted:
+        """Return what a caller names where only a whole object, and not the root, will do."""
+        if key is None:
+            raise InvalidNameError(f"Without a key nothing is {what}.")
+        wanted = self.wanted(key, version)
+        if wanted.offset is not None or wanted.length is not None:
+            raise UnsupportedTypeError(f"Whole objects are {what}, and no parts of them: {wanted.url}.")
+        return wanted
+
     def listings(self, prefixes: object, delimiter: str = "") -> list[Listing]:
         """Return what to list for the prefixes that a caller names; ``None`` is the root."""
-        if isinstance(prefixes, str):
-            raise UnsupportedTypeError(f"Prefixes come as a list: write [{prefixes!r:.80}].")
         found = []
-        for prefix in [None] if prefixes is None else prefixes:  # type: ignore[attr-defined]
+        for prefix in [None] if prefixes is None else as_many(prefixes, "Prefixes"):
             if isinstance(prefix, S3Object):  # a folder of a listing
                 place = Place(prefix.bucket, prefix.object_key.rstrip("/") + "/", prefix.key)
             else:

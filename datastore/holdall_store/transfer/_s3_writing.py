@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
 
-from holdall_store.errors import AccessDeniedError, UnsupportedTypeError
+from holdall_store.errors import AccessDeniedError, InvalidNameError
 from holdall_store.storage import Buffer
 from holdall_store.transfer._exchange import Job, Request
 from holdall_store.transfer._plan import Span
@@ -15,7 +15,7 @@ from holdall_store.transfer._s3_base import S3Base
 from holdall_store.transfer._s3_copy import CopyItem, copy_job
 from holdall_store.transfer._s3_delete import DELETE_KEYS_MAX, Doomed, delete_job
 from holdall_store.transfer._s3_get import Wanted, head_job
-from holdall_store.transfer._s3_names import Place, is_url, local_path, split_url
+from holdall_store.transfer._s3_names import Place, as_many, as_pair, is_url, local_path, split_url
 from holdall_store.transfer._s3_objects import S3Object, S3PutObject
 from holdall_store.transfer._s3_options import Headers, make_encryption, metadata_headers, type_header
 from holdall_store.transfer._s3_put import PutItem, PutResult, Uploader
@@ -63,7 +63,8 @@ class S3Writing(S3Base):
 
         `key_objs` are pairs, or `S3PutObject` where there is more to say of them.
         """
-        items = (self._item(number, given, _source(given)) for number, given in enumerate(map(_as_put, key_objs)))
+        given_all = map(_as_put, as_many(key_objs, "Pairs of a key and an object"))
+        items = (self._item(number, given, _source(given)) for number, given in enumerate(given_all))
         return self._put_all("put_many", items, overwrite=overwrite, total=_count(key_objs))
 
     def put_files(
@@ -75,9 +76,10 @@ class S3Writing(S3Base):
         next. Raises `FileNotFoundError` for a file that is not there, and `StorageError` for one that changes
         meanwhile.
         """
+        pairs = as_many(key_paths, "Pairs of a key and a path")
         items = (
             self._item(number, given, FileSource(local_path(given.path)))
-            for number, given in enumerate(_as_put(each, is_file=True) for each in key_paths)
+            for number, given in enumerate(_as_put(each, is_file=True) for each in pairs)
         )
         return self._put_all("put_files", items, overwrite=overwrite, resume=resume, total=_count(key_paths))
 
@@ -93,6 +95,8 @@ class S3Writing(S3Base):
         return [(each.place.name, f"s3://{each.place.bucket}/{each.place.key}") for each in results]
 
     def _item(self, number: int, given: S3PutObject, source: Source | StreamSource) -> PutItem:
+        if given.key is None:  # it would be the root
+            raise InvalidNameError("Without a key nothing is uploaded.")
         return self._item_at(number, self._session.names.place(given.key), given, source)
 
     def _item_at(self, number: int, place: Place, given: S3PutObject, source: Source | StreamSource) -> PutItem:
@@ -162,9 +166,10 @@ class S3Writing(S3Base):
         GiB are copied in parts.
         """
         urls: list[str] = []
+        pairs = as_many(sources_and_targets, "Pairs of a source and a target")
 
         def jobs() -> Iterator[Job[str]]:
-            for source, target in sources_and_targets:
+            for source, target in (as_pair(each, "a source and a target") for each in pairs):
                 item = self._copy_item(source, target)
                 urls.append(item.url)
                 yield copy_job(item)
@@ -178,17 +183,16 @@ class S3Writing(S3Base):
     def _copy_item(self, source: str | S3Object, target: str) -> CopyItem:
         session = self._session
         if isinstance(source, str) and is_url(source):
-            wanted = session.wanted(S3Object(source, *split_url(source), None, None))
-        else:
-            wanted = session.wanted(source)
-        if wanted.offset is not None or wanted.length is not None:
-            raise UnsupportedTypeError("Whole objects are copied, and no parts of them.")
+            source = S3Object(source, *split_url(source), None, None)
+        wanted = session.whole(source, None, "copied")
+        if target is None:
+            raise InvalidNameError("Without the key of a target nothing is copied.")
         place = session.names.place(target)
         return CopyItem(wanted.place, place, session.encryption, wanted.version, wanted.size)
 
     def delete(self, key: str | S3Object, version_id: str | None = None) -> None:
         """Delete an object; one that is not there is no error. With `version_id` that version goes, for good."""
-        wanted = self._session.wanted(key, version_id)
+        wanted = self._session.whole(key, version_id, "deleted")
         self._session.run_one(delete_job(wanted.place.bucket, [Doomed(wanted.place.key, wanted.version or "")]))
 
     def delete_many(self, keys: Iterable[str | S3Object]) -> int:
@@ -197,7 +201,7 @@ class S3Writing(S3Base):
         count = 0
         with self._watched("delete_many", _count(keys)) as tick:
             for done in session.run(
-                (delete_job(bucket, doomed) for bucket, doomed in self._batches(keys)), ordered=False
+                (delete_job(bucket, doomed) for bucket, doomed in self._batches(as_many(keys))), ordered=False
             ):
                 count += done
                 tick(done, 0)
@@ -206,7 +210,7 @@ class S3Writing(S3Base):
     def _batches(self, keys: Iterable[str | S3Object]) -> Iterator[tuple[str, list[Doomed]]]:
         open_batches: dict[str, list[Doomed]] = {}
         for key in keys:
-            wanted = self._session.wanted(key)
+            wanted = self._session.whole(key, None, "deleted")
             bucket = wanted.place.bucket
             batch = open_batches.setdefault(bucket, [])
             batch.append(Doomed(wanted.place.key, wanted.version or ""))
@@ -261,9 +265,8 @@ def _ignored(place: Place) -> AccessDeniedError:
 def _as_put(given: Any, *, is_file: bool = False) -> S3PutObject:
     if isinstance(given, S3PutObject):
         return given
-    if isinstance(given, tuple | list) and len(given) == 2:
-        return S3PutObject(given[0], None, given[1]) if is_file else S3PutObject(given[0], given[1])
-    raise UnsupportedTypeError(f"Give pairs of a key and {'a path' if is_file else 'an object'}, not {given!r:.80}.")
+    key, content = as_pair(given, f"a key and {'a path' if is_file else 'an object'}")
+    return S3PutObject(key, None, content) if is_file else S3PutObject(key, content)
 
 
 def _source(given: S3PutObject) -> Source | StreamSource:
