@@ -95,6 +95,10 @@ class Link(S3):
     def _watched(self, verb: str, total: int | None, bytes_total: int | None = None) -> Any:
         return super()._watched(verb, total, bytes_total or self.bytes_expected)
 
+    def get_files_below(self, keys_and_paths: list[tuple[str | S3Object, Any]]) -> None:
+        """Read objects into files of a folder, whose links are replaced rather than followed."""
+        self._get_files(keys_and_paths, follow=False)
+
     def beginning_with(self, bucket: str, key: str, *, recursive: bool) -> Iterator[S3Object]:
         """Yield all objects whose keys begin with `key`; or one level of them, and folders, which do not `exists`."""
         folder = key[: key.rfind("/") + 1]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import pickle
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -149,22 +151,168 @@ def test_a_file_where_a_folder_is_wanted(s3: S3, bucket: BucketServer, tmp_path:
         s3.download("e", tmp_path)
 
 
-def test_links_are_followed_and_what_is_no_file_is_left_out(s3: S3, bucket: BucketServer, tmp_path: Path) -> None:
-    """Links to files and folders are what they lead to; circles, broken links, sockets and partial files are not."""
+def test_links_are_followed(s3: S3, bucket: BucketServer, tmp_path: Path) -> None:
+    """Links to files and folders are what they lead to; what a download left unfinished is left out."""
     source = write_tree(tmp_path / "s", {"real/file": b"1", ".x.holdall-1.part": b"half"})
     (source / "to-file").symlink_to(source / "real" / "file")
     (source / "to-folder").symlink_to(source / "real")
-    (source / "real" / "circle").symlink_to(source)
-    (source / "broken").symlink_to(source / "nowhere")
-    with socket.socket(socket.AF_UNIX) as listener:
-        here = Path.cwd()
-        os.chdir(source)
-        listener.bind("socket")
-        os.chdir(here)
 
     s3.upload(source, "d")
 
     assert stored(bucket, "root/d/") == {"real/file": b"1", "to-file": b"1", "to-folder/file": b"1"}
+
+
+@pytest.mark.parametrize("kind", ["circle", "broken", "socket", "fifo"])
+def test_what_cannot_be_sent_is_named_before_anything_is(
+    s3: S3, bucket: BucketServer, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing in a folder is left out silently, nor taken for deleted: it is an error, and nothing is sent."""
+    source = write_tree(tmp_path / "s", {"real/file": b"1", "z": b"1"})
+    bucket.store("root/d/" + kind, b"precious")
+    with socket.socket(socket.AF_UNIX) as listener:
+        monkeypatch.chdir(source)  # the name of a socket is short
+        if kind == "circle":
+            (source / kind).symlink_to(source)
+        elif kind == "broken":
+            (source / kind).symlink_to(source / "nowhere")
+        elif kind == "socket":
+            listener.bind(kind)
+        else:
+            os.mkfifo(kind)
+
+        with pytest.raises(StorageError, match=f"Not all .*{kind}"):
+            s3.upload(source, "d")
+        with pytest.raises(StorageError, match=f"Not all .*{kind}"):
+            s3.sync(source, "s3://bucket/root/d", delete=True)
+
+    assert stored(bucket, "root/d/") == {kind: b"precious"}
+
+
+@pytest.mark.parametrize("verb", ["get_files", "download", "sync"])
+def test_only_plain_files_are_replaced(s3: S3, bucket: BucketServer, tmp_path: Path, verb: str) -> None:
+    """A FIFO is where it was, whatever verb was to write a file there, and the error says so."""
+    bucket.store("root/d/a", b"1")
+    bucket.store("root/d/pipe", b"1")
+    os.mkfifo(tmp_path / "pipe")
+
+    with pytest.raises(StorageError, match="a FIFO, no plain file"):
+        if verb == "get_files":
+            s3.get_files([("d/pipe", tmp_path / "pipe")])
+        elif verb == "download":
+            s3.download("d", tmp_path)
+        else:
+            s3.sync("s3://bucket/root/d", tmp_path, delete=True)
+
+    assert (tmp_path / "pipe").is_fifo()
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_device_that_appears_meanwhile_is_not_replaced(s3: S3, bucket: BucketServer, tmp_path: Path) -> None:
+    """The last look is just before the file takes its name."""
+    bucket.store("root/pipe", b"1")
+
+    def appear(request: object) -> None:
+        del request
+        if not (tmp_path / "pipe").exists():
+            os.mkfifo(tmp_path / "pipe")
+
+    bucket.fault = appear
+    with pytest.raises(StorageError, match="no plain file"):
+        s3.get_files([("pipe", tmp_path / "pipe")])
+    assert [(each.name, each.is_fifo()) for each in tmp_path.iterdir()] == [("pipe", True)]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_single_file_goes_through_a_link(s3: S3, bucket: BucketServer, tmp_path: Path, there: bool) -> None:
+    """The link stays, what it leads to is replaced or made; links in a circle are an error."""
+    bucket.store("root/k", b"new")
+    if there:
+        (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "circle").symlink_to("circle")
+
+    assert s3.get_files([("k", tmp_path / "link")]) == [str(tmp_path / "link")]
+    with pytest.raises(StorageError, match="circle"):
+        s3.get_files([("k", tmp_path / "circle")])
+
+    assert ((tmp_path / "link").is_symlink(), (tmp_path / "real").read_bytes()) == (True, b"new")
+
+
+@pytest.mark.parametrize("size", [10, 9 << 20])
+def test_permissions_stay(s3: S3, bucket: BucketServer, tmp_path: Path, size: int) -> None:
+    """A file that is replaced hands its permissions on, all but those to run as somebody else."""
+    bucket.store("root/d/tool", b"x" * size)
+    (tmp_path / "tool").write_text("old")
+    (tmp_path / "tool").chmod(0o4751)
+
+    s3.get_files([("d/tool", tmp_path / "tool")])
+    assert (tmp_path / "tool").stat().st_mode & 0o7777 == 0o751
+    (tmp_path / "tool").chmod(0o600)
+    s3.download("d", tmp_path)
+    assert (tmp_path / "tool").stat().st_mode & 0o7777 == 0o600
+    assert (tmp_path / "tool").stat().st_size == size
+
+
+def test_sync_turns_folders_into_files_and_back(s3: S3, bucket: BucketServer, tmp_path: Path) -> None:
+    """With delete, what is in the way goes first; without, it is an error that tells how, and nothing is done."""
+    bucket.store("root/d/a", b"file")
+    bucket.store("root/d/b/c/x", b"1")
+    bucket.store("root/d/other", b"1")
+    tree = {"a/x": b"1", "a/deep/y": b"1", "a/.x.holdall-1.part": b"half", "b": b"file"}
+    target = write_tree(tmp_path / "t", tree)
+
+    with pytest.raises(StorageError, match=r"delete=True"):
+        s3.sync("s3://bucket/root/d", target)
+    assert read_tree(target) == tree
+    with pytest.raises(StorageError, match=r"Remove it"):
+        s3.download("d", target)
+    assert read_tree(target) == tree
+    steps = s3.sync("s3://bucket/root/d", target, delete=True, dry_run=True)
+    assert read_tree(target) == tree
+
+    assert s3.sync("s3://bucket/root/d", target, delete=True) == steps
+    assert [step.path for step in steps if step.action == "delete"] == ["a/deep/y", "a/x", "b"]
+    assert read_tree(target) == {"a": b"file", "b/c/x": b"1", "other": b"1"}
+
+
+def test_sync_deletes_no_folder_with_something_else_in_it(s3: S3, bucket: BucketServer, tmp_path: Path) -> None:
+    """What sync does not know, such as a FIFO, keeps its folder, and nothing is done."""
+    bucket.store("root/d/a", b"file")
+    target = write_tree(tmp_path / "t", {"a/x": b"1"})
+    os.mkfifo(target / "a" / "pipe")
+
+    with pytest.raises(StorageError, match="pipe"):
+        s3.sync("s3://bucket/root/d", target, delete=True)
+
+    assert ((target / "a" / "pipe").is_fifo(), read_tree(target)) == (True, {"a/x": b"1"})
+
+
+def test_sync_up_deletes_the_keys_of_a_folder_that_became_a_file(s3: S3, bucket: BucketServer, tmp_path: Path) -> None:
+    """And those of a file that became a folder."""
+    source = write_tree(tmp_path / "s", {"a": b"file", "b/x": b"1"})
+    for key in ("a/x", "a/deep/y", "b"):
+        bucket.store(f"root/d/{key}", b"old")
+
+    s3.sync(source, "s3://bucket/root/d", delete=True)
+
+    assert stored(bucket, "root/d/") == {"a": b"file", "b/x": b"1"}
+
+
+def test_errors_of_missing_paths_are_messages(s3: S3, tmp_path: Path) -> None:
+    """They have the number of the system, the message, and the nearest name beside."""
+    (tmp_path / "models").mkdir()
+    (tmp_path / "report.txt").write_text("")
+    for call, name in (
+        (lambda: s3.upload(tmp_path / "model"), "models"),
+        (lambda: s3.put_files([("k", tmp_path / "reprot.txt")]), "report.txt"),
+    ):
+        with pytest.raises(NotFoundError) as caught:
+            call()
+        error = pickle.loads(pickle.dumps(caught.value))
+        assert isinstance(error, FileNotFoundError)
+        assert error.errno == errno.ENOENT
+        assert str(error).startswith("[Errno 2] There is no f")
+        assert error.strerror.endswith(f"Did you mean {name!r}?")
 
 
 def test_an_upload_of_no_folder(s3: S3, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from holdall_store.errors import ConflictError, StorageError
 from holdall_store.transfer._exchange import FileTarget, Job, Request
+from holdall_store.transfer._paths import keep_mode
 from holdall_store.transfer._plan import FIRST_BYTES, Span, parse_content_range, range_bytes, split
 from holdall_store.transfer._s3_checksums import check_body
 from holdall_store.transfer._s3_get import RESTARTS_MAX, Reader, Wanted, allocate, head_job, read_file_parts
@@ -116,9 +117,13 @@ def write_whole(path: str, data: memoryview, modified: float | None) -> None:
                 done += os.write(descriptor, data[done:])
             if modified is not None:
                 os.utime(descriptor, (modified, modified))
+            keep_mode(descriptor, path)
         finally:
             os.close(descriptor)
         os.replace(temporary, path)
+    except StorageError:
+        _remove(temporary)
+        raise
     except OSError as error:
         _remove(temporary)
         raise _file_error(error, path) from error
@@ -292,7 +297,11 @@ class Partial:
             os.ftruncate(self.descriptor, self.size)
             if item.modified is not None:
                 os.utime(self.descriptor, (item.modified, item.modified))
+            keep_mode(self.descriptor, item.path)
             os.replace(self._path, item.path)
+        except StorageError:
+            self.discard()
+            raise
         except OSError as error:
             self.discard()
             raise _file_error(error, item.path) from error

@@ -31,18 +31,21 @@ class S3Folders(S3Writing):
 
         Files appear whole, with the time of the object; those that are there are replaced. Large ones that were
         interrupted go on where they were. Raises `InvalidNameError`, before anything is written, for keys that cannot
-        be files: with ``..`` in them, or two that want the same name.
+        be files: with ``..`` in them, or two that want the same name; and `StorageError` for a folder, a device or a
+        FIFO in the place of a file. Permissions of what is replaced stay.
         """
         (listing,) = self._session.listings([prefix] if prefix else None)
         target = Folder(local_path(folder))
         entries = self._listed(listing)
         target.check(list(entries), listing.url)
+        target.check_room(entries)
         return self._fetch("download", listing, [(path, entries[path]) for path in entries], target)
 
     def upload(self, folder: str | os.PathLike[str], prefix: str | None = None) -> list[str]:
         """Upload all files below `folder`, hidden ones too, and return their URLs.
 
-        Links are followed. The type of the content is guessed from the name.
+        Links are followed. The type of the content is guessed from the name. Raises `StorageError`, before anything is
+        sent, if something is no file: a device, a FIFO, a socket, a link to nothing or back to where it came from.
         """
         root = local_path(folder)
         (listing,) = self._session.listings([prefix] if prefix else None)
@@ -60,7 +63,8 @@ class S3Folders(S3Writing):
 
         Each is a folder of this machine or a ``s3://`` URL, and at least one is such a URL. Moved is what differs in
         size or was modified later in the source; with `checksum`, what differs in content. With `delete`, what is in
-        the target alone is deleted. With `dry_run` nothing is done.
+        the target alone is deleted; without it a folder in the place of a file is a `StorageError`, and so is a file in
+        the place of a folder. With `dry_run` nothing is done. What is no file is refused as by `upload`.
         """
         if is_url(source) and is_url(target):
             return self._sync_buckets(str(source), str(target), delete=delete, dry_run=dry_run)
@@ -82,13 +86,15 @@ class S3Folders(S3Writing):
         if checksum:
             _add_digests(there, source, entries, root)
         steps = list(compare(source.values(), there, delete=delete))
+        doomed = {step.path for step in steps if step.action == "delete"}
+        put = [(step.path, entries[step.path]) for step in steps if step.action == "put"]
+        room = folder.check_room((path for path, _ in put), doomed)
         if dry_run:
             return steps
-        put = [(step.path, entries[step.path]) for step in steps if step.action == "put"]
+        gone = folder.make_room(room, doomed)
         self._fetch("sync", listing, put, folder)
-        for step in steps:
-            if step.action == "delete":
-                os.unlink(os.path.join(root, *step.path.split("/")))
+        for path in sorted(doomed - gone):
+            folder.delete(path)
         return steps
 
     def _sync_up(self, root: str, url: str, *, delete: bool, dry_run: bool, checksum: bool) -> list[Step]:

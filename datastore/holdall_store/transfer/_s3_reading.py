@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from holdall_store.errors import InvalidNameError
+from holdall_store.transfer._paths import plain_target
 from holdall_store.transfer._s3_base import S3Base
 from holdall_store.transfer._s3_files import FetchItem, fetch_files
 from holdall_store.transfer._s3_get import Reader, Wanted, get_job, head_job

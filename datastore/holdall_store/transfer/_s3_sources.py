@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 
 from holdall_store.errors import NotFoundError, StorageError, UnsupportedTypeError
 from holdall_store.storage import Buffer
+from holdall_store.transfer._paths import nearest_path
 from holdall_store.transfer._plan import MULTIPART_BYTES, Span, stream_part_bytes
 
 __all__ = ["FileSource", "MemorySource", "MissingFileError", "Source", "StreamSource", "source_of"]
@@ -18,7 +19,7 @@ __all__ = ["FileSource", "MemorySource", "MissingFileError", "Source", "StreamSo
 READ_BYTES: Final = 8 << 20
 
 
-class MissingFileError(NotFoundError, FileNotFoundError):
+class MissingFileError(FileNotFoundError, NotFoundError):
     """A file that was to be uploaded is not there."""
 
 
@@ -116,7 +117,7 @@ def _identity(status: os.stat_result) -> tuple[int, int, int, int]:
 
 def _file_error(error: OSError, path: str) -> Exception:
     if isinstance(error, FileNotFoundError):
-        return MissingFileError(errno.ENOENT, f"There is no file {path!r}.")
+        return MissingFileError(errno.ENOENT, f"There is no file {path!r}.{nearest_path(path)}")
     return StorageError(error.errno, f"Cannot read {path!r}: {error.strerror}.")
 
 
