@@ -120,16 +120,26 @@ class S3Reading(S3Base):
         """Read objects into files, and return their paths.
 
         A file appears whole or not at all, and replaces one that was there. A large one that was interrupted goes on
-        where it was, if the object is still the same.
+        where it was, if the object is still the same. A link stays, and what it leads to is replaced; so do the
+        permissions. A device, a FIFO or a socket is never replaced: `StorageError`.
         """
-        session, pairs = self._session, as_many(keys_and_paths, "Pairs of a key and a path")
-        items = (
-            FetchItem(number, _whole(session.wanted(key)), local_path(path))
-            for number, (key, path) in enumerate(as_pair(each, "a key and a path") for each in pairs)
-        )
+        return self._get_files(as_many(keys_and_paths, "Pairs of a key and a path"), follow=True)
+
+    def _get_files(self, keys_and_paths: Iterable[tuple[str | S3Object, Any]], *, follow: bool) -> list[str]:
+        """Read objects into files; only if `follow`, through links."""
+        session = self._session
+        paths: list[str] = []
+
+        def items() -> Iterator[FetchItem]:
+            for number, (key, given) in enumerate(as_pair(each, "a key and a path") for each in keys_and_paths):
+                path = local_path(given)
+                paths.append(path)
+                yield FetchItem(number, _whole(session.wanted(key)), plain_target(path) if follow else path)
+
         with self._watched("get_files", _count(keys_and_paths)) as tick:
-            done = list(fetch_files(session.reader(), session.run, items, tick))
-        return [each.item.path for each in sorted(done, key=lambda each: each.item.number)]
+            for _ in fetch_files(session.reader(), session.run, items(), tick):
+                continue
+        return paths
 
     def info(self, key: Key | None = None, return_missing: bool = False, version_id: str | None = None) -> S3Object:
         """Look at an object without reading it."""
