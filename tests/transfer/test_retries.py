@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from holdall_store.errors import AccessDeniedError, AlreadyExistsError, ConflictError, ObjectNotFoundError, StorageError
-from holdall_store.storage.buckets import Answer, read_reply
+from holdall_store.storage.buckets import Answer, explain, read_reply
 from holdall_store.transfer._exchange import Request
 from holdall_store.transfer._latency import LIMIT_MAX, LIMIT_MIN, SAMPLES_MIN, Limiter, Recent
 from holdall_store.transfer._retries import (
@@ -180,3 +180,12 @@ def test_a_limit_that_was_asked_for_stays() -> None:
     limiter.measure(9e9, saturated=True, now=2)
     assert limiter.limit == 5
     assert Limiter(4, 2).limit == 1
+
+
+def test_sentences_end_once() -> None:
+    """A server's own words may end with a full stop; a bucket as a whole has no name in quotes."""
+    told = str(
+        explain(read_reply(403, "<Code>AccessDenied</Code><Message>Access Denied.</Message>"), "list", "", "s3://b")
+    )
+
+    assert told.startswith("[Errno 13] Cannot list s3://b: 403, AccessDenied, Access Denied. The credentials")

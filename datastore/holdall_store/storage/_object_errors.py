@@ -167,8 +167,9 @@ def _network_text(text: str) -> str:
 
 def explain(answer: Answer, action: str, key: str, where: str) -> HoldallError:
     """Return the error to raise for a failure that is final."""
-    said = ", ".join(filter(None, (str(answer.status or ""), answer.code, answer.message)))
-    head = f"Cannot {action} {key!r} in {where}: {said or 'the server refused'}."
+    said = ", ".join(filter(None, (str(answer.status or ""), answer.code, answer.message.rstrip(". "))))
+    what = f"{key!r} in {where}" if key else where
+    head = f"Cannot {action} {what}: {said or 'the server refused'}."
     hint = _HINTS.get(answer.code, "")
     if answer.meaning == "missing":
         return ObjectNotFoundError(f"There is no object {key!r} in {where}.")

@@ -12,6 +12,7 @@ from holdall_store.transfer._s3 import S3
 from holdall_store.transfer._s3_delete import Doomed, delete_job
 from holdall_store.transfer._s3_get import get_job, head_job
 from holdall_store.transfer._s3_list import as_object, page_job
+from holdall_store.transfer._s3_missing import with_nearest
 from holdall_store.transfer._s3_names import as_many
 from holdall_store.transfer._s3_objects import S3Object
 from holdall_store.transfer._s3_reading import Key, weigh
@@ -67,7 +68,8 @@ class AsyncS3:
         """Read an object, or a part of one: see `S3.get`."""
         del return_info
         session = self.blocking._session  # noqa: SLF001
-        return await self._run(get_job(session.reader(missing_ok=return_missing), session.wanted(key, version_id)))
+        wanted = session.wanted(key, version_id)
+        return await self._run(with_nearest(get_job(session.reader(missing_ok=return_missing), wanted), wanted.place))
 
     async def get_many(
         self, keys: Iterable[Key], return_missing: bool = False, return_info: bool = True
@@ -100,7 +102,8 @@ class AsyncS3:
     ) -> S3Object:
         """Look at an object without reading it: see `S3.info`."""
         session = self.blocking._session  # noqa: SLF001
-        return await self._run(head_job(session.reader(missing_ok=return_missing), session.wanted(key, version_id)))
+        wanted = session.wanted(key, version_id)
+        return await self._run(with_nearest(head_job(session.reader(missing_ok=return_missing), wanted), wanted.place))
 
     async def delete(self, key: str | S3Object, version_id: str | None = None) -> None:
         """Delete an object: see `S3.delete`."""

@@ -249,7 +249,7 @@ class Partial:
     def _begin(self) -> None:
         try:
             os.ftruncate(self.descriptor, 0)
-            allocate(self.descriptor, self.size + self._count)
+            allocate(self.descriptor, self.size + self._count, self.item.path, self.item.wanted)
             if os.fstat(self.descriptor).st_size != self.size + self._count:
                 os.ftruncate(self.descriptor, self.size + self._count)
         except BaseException:

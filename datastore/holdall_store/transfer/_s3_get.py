@@ -7,13 +7,15 @@ import os
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Final
 
-from holdall_store.errors import ConflictError, InvalidNameError, StorageError
+from holdall_store.errors import ConflictError, IntegrityError, InvalidNameError, ObjectNotFoundError, StorageError
 from holdall_store.transfer._exchange import FileTarget, Job, Request, Response
 from holdall_store.transfer._plan import FIRST_BYTES, Span, parse_content_range, range_bytes, split
 from holdall_store.transfer._s3_checksums import check_body
+from holdall_store.transfer._s3_missing import bucket_job, is_missing_bucket
 from holdall_store.transfer._s3_names import Place
 from holdall_store.transfer._s3_objects import RangeInfo, S3Object, TempFolder, keep_headers
 from holdall_store.transfer._s3_options import Headers
+from holdall_store.transfer._s3_xml import raise_failure
 
 __all__ = ["RESTARTS_MAX", "Reader", "Wanted", "allocate", "get_job", "head_job", "read_file_parts"]
 
@@ -61,8 +63,9 @@ class Wanted:
 
     @property
     def url(self) -> str:
-        """The address, for people."""
-        return f"s3://{self.place.bucket}/{self.place.key}"
+        """The address, for people: what cannot be printed is escaped."""
+        text = f"s3://{self.place.bucket}/{self.place.key}"
+        return text if text.isprintable() else repr(text)[1:-1]
 
     def __str__(self) -> str:
         return self.url
@@ -71,10 +74,17 @@ class Wanted:
 class Reader:
     """How objects are read: with which headers, how much of them in memory, and what is checked."""
 
-    __slots__ = ("_first", "headers", "held", "look_headers", "memory", "missing_ok", "temp", "verify")
+    __slots__ = ("_first", "buckets", "headers", "held", "look_headers", "memory", "missing_ok", "temp", "verify")
 
     def __init__(
-        self, headers: Headers, temp: TempFolder, memory: int, verify: bool | None, *, missing_ok: bool = False
+        self,
+        headers: Headers,
+        temp: TempFolder,
+        memory: int,
+        verify: bool | None,
+        *,
+        missing_ok: bool = False,
+        buckets: set[str] | None = None,
     ) -> None:
         told = (*headers, ("x-amz-checksum-mode", "ENABLED"))
         # To be told the checksum takes the right to decrypt, which to look at an object does not.
@@ -85,6 +95,8 @@ class Reader:
         self.memory = memory
         self.verify = verify
         self.missing_ok = missing_ok
+        self.buckets = buckets
+        """Buckets that are known to be there; ``None`` if it does not matter whether one is."""
         self.held = 0
         """Bytes of results that the caller keeps."""
 
@@ -137,18 +149,18 @@ class Reader:
         place = wanted.place
         return S3Object(place.name, place.bucket, place.key, wanted.prefix, None)
 
+    def look_for_bucket(self, wanted: Wanted) -> Job[None]:
+        """Raise `StorageError` if the object is missing because its bucket is."""
+        if self.buckets is not None:
+            yield from bucket_job(wanted.place, self.buckets)
+
 
 def get_job(reader: Reader, wanted: Wanted) -> Job[S3Object]:
     """Read an object, or a part of one."""
     found: S3Object | None
-    length = wanted.length
+    length, torn = wanted.length, 0
     if length == 0 or (length is not None and length < -FIRST_BYTES) or _is_known_large(wanted):
-        for _ in range(RESTARTS_MAX):
-            found = yield from _get_by_size(reader, wanted)
-            if found is not None:
-                return found
-            wanted.size, wanted.etag = None, ""  # what a listing told is no longer so
-        raise _changed(wanted)
+        return (yield from _get_sized(reader, wanted))
     for _ in range(RESTARTS_MAX):
         (response,) = yield (reader.first(wanted),)
         status = response.status
@@ -161,14 +173,15 @@ def get_job(reader: Reader, wanted: Wanted) -> Job[S3Object]:
                     reader.check(response.headers, body, wanted)
                 return reader.make(wanted, response.headers, body, Span(0, size), size)
             told = parse_content_range(response.headers.get("content-range", ""))
-            if told is None or told[0].length != len(body):
-                raise StorageError(f"The server's answer for {wanted.url} does not say which bytes it holds.")
-            span, total = told
-            found = yield from _go_on(reader, wanted, response, span, total)
+            if told is not None and told[0].length != size:  # torn by something that made the length fit
+                torn += 1
+                found = None
+            else:
+                found = yield from _go_on(reader, wanted, response, told)
         elif status == 200:
             found = _cut(reader, wanted, response)
         elif status == 404:
-            return reader.missing(wanted)
+            return (yield from _miss(reader, wanted, response))
         elif status == 416:
             found = yield from _get_by_size(reader, wanted)
         else:
@@ -176,7 +189,30 @@ def get_job(reader: Reader, wanted: Wanted) -> Job[S3Object]:
         if found is not None:
             return found
         wanted.size, wanted.etag = None, ""  # what a listing told is no longer so
+    if torn == RESTARTS_MAX:
+        raise IntegrityError(
+            f"The server sends fewer or more bytes of {wanted.url} than it says that it does, {torn} times in a row."
+        )
     raise _changed(wanted)
+
+
+def _get_sized(reader: Reader, wanted: Wanted) -> Steps:
+    """Read what the first bytes are not asked for, because its size has to be known, or is."""
+    for _ in range(RESTARTS_MAX):
+        found = yield from _get_by_size(reader, wanted)
+        if found is not None:
+            return found
+        wanted.size, wanted.etag = None, ""  # what a listing told is no longer so
+    raise _changed(wanted)
+
+
+def _miss(reader: Reader, wanted: Wanted, response: Response) -> Steps:
+    """Return what is given back for an object that does not exist, if its bucket does."""
+    if is_missing_bucket(response):
+        raise_failure(response, "read", wanted.url)
+    if not response.body:  # as something between here and there answers
+        yield from reader.look_for_bucket(wanted)
+    return reader.missing(wanted)
 
 
 def _is_known_large(wanted: Wanted) -> bool:
@@ -226,8 +262,11 @@ def _get_by_size(reader: Reader, wanted: Wanted) -> Steps:
     return found
 
 
-def _go_on(reader: Reader, wanted: Wanted, response: Response, got: Span, total: int) -> Steps:
-    """Read what the first answer lacks."""
+def _go_on(reader: Reader, wanted: Wanted, response: Response, told: tuple[Span, int] | None) -> Steps:
+    """Read what the first answer lacks, which says what it holds."""
+    if told is None:
+        raise StorageError(f"The server's answer for {wanted.url} does not say which bytes it holds.")
+    got, total = told
     span = _resolve(wanted, total)
     if got.begin != span.begin:
         raise StorageError(f"The server sent other bytes of {wanted.url} than it was asked for.")
@@ -251,10 +290,13 @@ def _fetch(
             yield from _verify_whole(reader, wanted, answer, [view])
         return reader.make(wanted, answer, view, span, total)
     path = reader.temp.new_path()
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StorageError(error.errno, f"Cannot make {path!r}, for {wanted.url}: {error.strerror}.") from error
     done = None
     try:
-        allocate(descriptor, span.length)
+        allocate(descriptor, span.length, path, wanted)
         _write_all(descriptor, got)
         answer = yield from _ranges(
             reader, wanted, headers, span, len(got), total, lambda at, _: FileTarget(descriptor, at)
@@ -310,7 +352,14 @@ def _verify_whole(reader: Reader, wanted: Wanted, headers: Mapping[str, str], pa
 def _head(reader: Reader, wanted: Wanted) -> Steps:
     place = wanted.place
     accept = _HEAD_MISSING_OK if reader.missing_ok else _HEAD
-    (response,) = yield (Request("HEAD", place.bucket, place.key, wanted.query, reader.look_headers, accept=accept),)
+    request = Request("HEAD", place.bucket, place.key, wanted.query, reader.look_headers, accept=accept)
+    try:
+        (response,) = yield (request,)
+    except ObjectNotFoundError:
+        yield from reader.look_for_bucket(wanted)
+        raise
+    if response.status == 404:
+        yield from reader.look_for_bucket(wanted)
     return response
 
 
@@ -336,8 +385,8 @@ def anonymous_memory(size: int) -> memoryview:
     return memoryview(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 
 
-def allocate(descriptor: int, size: int) -> None:
-    """Make room for `size` bytes, so that a full disk is an error now and not after most of them came."""
+def allocate(descriptor: int, size: int, path: str, wanted: Wanted) -> None:
+    """Make room in the file at `path` for `size` bytes, so that a full disk is an error now and not after most of them came."""
     import errno
 
     try:
@@ -346,7 +395,9 @@ def allocate(descriptor: int, size: int) -> None:
         os.ftruncate(descriptor, size)
     except OSError as error:
         if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
-            raise StorageError(error.errno, f"Cannot make room for {size} bytes: {error.strerror}") from error
+            raise StorageError(
+                error.errno, f"Cannot make room for {size} bytes in {path!r}, for {wanted.url}: {error.strerror}."
+            ) from error
         os.ftruncate(descriptor, size)
 
 

@@ -10,7 +10,19 @@ from holdall_store.transfer._exchange import Job, Request, Response
 from holdall_store.transfer._s3_objects import S3Object, listed_object
 from holdall_store.transfer._s3_xml import decode_key, parse_xml
 
-__all__ = ["Listed", "Listing", "Page", "SentPart", "list_job", "page_job", "parts_job", "uploads_job", "versions_job"]
+__all__ = [
+    "Listed",
+    "Listing",
+    "Page",
+    "SentPart",
+    "list_job",
+    "page_job",
+    "page_request",
+    "parse_page",
+    "parts_job",
+    "uploads_job",
+    "versions_job",
+]
 
 LISTING_BYTES_MAX: Final = 16 << 20
 """A page has 1000 keys of 1024 bytes at most, percent-encoded, and what is said of each."""
@@ -58,7 +70,8 @@ def as_object(entry: Listed, listing: Listing) -> S3Object:
     return listed_object(name, listing.bucket, entry.key, listing.url, entry.size, entry.etag, entry.modified)
 
 
-def _page_request(listing: Listing, token: str) -> Request:
+def page_request(listing: Listing, token: str) -> Request:
+    """Return the request for one page."""
     query = [("list-type", "2"), ("encoding-type", "url")]
     if listing.key:
         query.append(("prefix", listing.key))
@@ -79,7 +92,8 @@ def parse_time(text: str) -> float | None:
         return None
 
 
-def _parse_page(response: Response, listing: Listing) -> Page:
+def parse_page(response: Response, listing: Listing) -> Page:
+    """Return what an answer lists."""
     root = parse_xml(response.body, listing.url)
     if root.name != "ListBucketResult":
         raise StorageError(f"{listing.url} answers a listing with a {root.name}.")
@@ -106,8 +120,8 @@ def _parse_page(response: Response, listing: Listing) -> Page:
 
 def page_job(listing: Listing, token: str) -> Job[Page]:
     """List one page."""
-    (response,) = yield (_page_request(listing, token),)
-    return _parse_page(response, listing)
+    (response,) = yield (page_request(listing, token),)
+    return parse_page(response, listing)
 
 
 def list_job(listing: Listing) -> Job[list[Listed]]:

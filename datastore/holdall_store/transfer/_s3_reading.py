@@ -11,6 +11,7 @@ from holdall_store.transfer._s3_base import S3Base
 from holdall_store.transfer._s3_files import FetchItem, fetch_files
 from holdall_store.transfer._s3_get import Reader, Wanted, get_job, head_job
 from holdall_store.transfer._s3_list import Listing, as_object, page_job, versions_job
+from holdall_store.transfer._s3_missing import with_nearest
 from holdall_store.transfer._s3_names import Place, as_many, as_pair, local_path
 from holdall_store.transfer._s3_objects import S3GetObject, S3Object
 
@@ -42,7 +43,8 @@ class S3Reading(S3Base):
         """
         del return_info
         session = self._session
-        job = get_job(session.reader(missing_ok=return_missing), session.wanted(key, version_id))
+        wanted = session.wanted(key, version_id)
+        job = with_nearest(get_job(session.reader(missing_ok=return_missing), wanted), wanted.place)
         with self._watched("get", 1) as tick:
             found = session.run_one(job)
             tick(1, found.size or 0)
@@ -144,7 +146,8 @@ class S3Reading(S3Base):
     def info(self, key: Key | None = None, return_missing: bool = False, version_id: str | None = None) -> S3Object:
         """Look at an object without reading it."""
         session = self._session
-        return session.run_one(head_job(session.reader(missing_ok=return_missing), session.wanted(key, version_id)))
+        wanted = session.wanted(key, version_id)
+        return session.run_one(with_nearest(head_job(session.reader(missing_ok=return_missing), wanted), wanted.place))
 
     def info_many(self, keys: Iterable[Key], return_missing: bool = False) -> list[S3Object]:
         """Look at many objects, in the order of `keys`: one request for each."""

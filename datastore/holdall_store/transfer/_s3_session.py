@@ -78,6 +78,8 @@ class Session:
         self.deadline = _check_number(deadline, "deadline")
         self.verify = verify
         self.temp = TempFolder(tmproot)
+        self.buckets: set[str] = set()
+        """Those that are known to be there."""
         self.clock = clock
         self.seconds = 0.0
         self.objects = 0
@@ -142,7 +144,9 @@ class Session:
 
     def reader(self, *, missing_ok: bool = False) -> Reader:
         """Return how objects are read."""
-        return Reader(self.encryption.read, self.temp, self.memory, self.verify, missing_ok=missing_ok)
+        return Reader(
+            self.encryption.read, self.temp, self.memory, self.verify, missing_ok=missing_ok, buckets=self.buckets
+        )
 
     def run(
         self,

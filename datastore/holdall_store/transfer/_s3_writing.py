@@ -141,6 +141,7 @@ class S3Writing(S3Base):
     def _absent(self, items: list[PutItem]) -> list[PutItem]:
         session = self._session
         reader = session.reader(missing_ok=True)
+        reader.buckets = None  # to create the objects will tell
         wanted = [Wanted(item.place, None) for item in items]
         looks = session.run([head_job(reader, each) for each in wanted])
         return [item for item, look in zip(items, looks, strict=True) if not look.exists]
