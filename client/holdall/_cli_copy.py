@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 from holdall._cli_copy_plan import Move, plan
 from holdall._cli_find import parse
@@ -20,11 +20,16 @@ from holdall._cli_transfer import get, save_path, write_artifact
 from holdall._client import Client
 from holdall._text import count_text, size_text
 from holdall.store import InvalidNameError, NotFoundError
+from holdall_store.transfer._paths import nearest_path
+from holdall_store.transfer._s3_files import is_partial_name
 from holdall_store.transfer.s3 import S3PutObject
 
 __all__ = ["cp", "sync"]
 
 OpenClient = Callable[[], Client]
+
+GOES_ON: Final = "\nholdall: Interrupted. The same command goes on where it was.\n"
+"""The line above it may end with the ^C of the terminal."""
 
 
 def cp(open_client: OpenClient, options: argparse.Namespace, output: Output) -> int:
@@ -111,7 +116,7 @@ def _save(open_client: OpenClient, options: argparse.Namespace, local: list[str]
 
 def _check_there(path: str, *, recursive: bool) -> None:
     if not os.path.exists(path):
-        raise MissingSourceError(f"There is no file or folder {path!r}.")
+        raise MissingSourceError(f"There is no file or folder {path!r}.{nearest_path(path)}")
     if os.path.isdir(path) and not recursive:
         raise InvalidNameError(f"{path!r} is a folder: add -r.")
 
@@ -154,11 +159,13 @@ def _artifact_to(client: Client, reference: str, target: str, wishes: argparse.N
     try:
         parse(reference)
     except InvalidNameError:
-        raise MissingSourceError(f"There is no file or folder {reference!r}.") from None
+        raise MissingSourceError(f"There is no file or folder {reference!r}.{nearest_path(reference)}") from None
     try:
         return write_artifact(client, reference, target, wishes)
     except NotFoundError as error:
-        raise MissingSourceError(f"There is no file {reference!r} here, and as a reference: {error}") from error
+        hint = nearest_path(reference)
+        here = f"There is no file {reference!r} here{f'.{hint} As' if hint else ', and as'} a reference"
+        raise MissingSourceError(f"{here}: {error}") from error
 
 
 def _upload_stdin(link: Link, url: Url, options: argparse.Namespace) -> Move:
@@ -200,7 +207,7 @@ def _run(link: Link, moves: list[Move], options: argparse.Namespace) -> list[Mov
         if options.if_absent:
             kept |= {move.target for move in downloads if os.path.lexists(move.target)}
         wanted = [move for move in downloads if move.target not in kept]
-        link.get_files([(move.found, move.target) for move in wanted if move.found is not None])
+        _download(link, wanted)
         for move in wanted:
             _keep_time(move)
     if copies := by_action["copy"]:
@@ -209,6 +216,27 @@ def _run(link: Link, moves: list[Move], options: argparse.Namespace) -> list[Mov
             kept |= {look.url for look in looks if look.exists}
         link.copy_many([(move.found or move.source, move.target) for move in copies if move.target not in kept])
     return [move._replace(action="skip") if move.target in kept else move for move in moves]
+
+
+def _download(link: Link, moves: list[Move]) -> None:
+    below = [(move.found, move.target) for move in moves if move.found is not None and move.below]
+    alone = [(move.found, move.target) for move in moves if move.found is not None and not move.below]
+    try:
+        if below:
+            link.get_files_below(below)
+        if alone:
+            link.get_files(alone)
+    except KeyboardInterrupt:
+        if any(map(_holds_partial, {os.path.dirname(move.target) or "." for move in moves})):
+            sys.stderr.write(GOES_ON)
+        raise
+
+
+def _holds_partial(folder: str) -> bool:
+    try:
+        return any(map(is_partial_name, os.listdir(folder)))
+    except OSError:
+        return False
 
 
 def _put_object(move: Move, options: argparse.Namespace) -> S3PutObject:
@@ -244,7 +272,12 @@ def sync(open_client: OpenClient, options: argparse.Namespace, output: Output) -
             )
     began = time.monotonic()
     with open_link(options) as link:
-        steps = link.sync(source, target, delete=options.delete, dry_run=options.dry_run, checksum=options.checksum)
+        try:
+            steps = link.sync(source, target, delete=options.delete, dry_run=options.dry_run, checksum=options.checksum)
+        except KeyboardInterrupt:
+            if not options.dry_run:
+                sys.stderr.write(GOES_ON)
+            raise
     action = "copy" if up and down else "upload" if up else "download"
     moves = [
         Move("delete", "", _below(target, step.path), step.size, reason=step.reason)

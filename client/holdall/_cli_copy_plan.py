@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from holdall._cli_s3 import named
 from holdall._cli_s3_names import Link, MissingSourceError, Url, is_s3
 from holdall.store import InvalidNameError, NotFoundError
+from holdall_store.transfer._paths import nearest_path
 from holdall_store.transfer._s3_local import Folder, scan_folder
 from holdall_store.transfer.s3 import S3Object
 
@@ -26,6 +27,8 @@ class Move(NamedTuple):
     found: S3Object | None = None
     shown: str = ""
     reason: str = ""
+    below: bool = False
+    """Whether the target is in a folder, none of whose links is followed."""
 
     def text(self) -> str:
         """Return it as a line for people."""
@@ -73,7 +76,7 @@ def _to_bucket(link: Link, source: str, target: Url, many: bool, options: argpar
         return
     path = os.path.expanduser(source)
     if not os.path.exists(path):
-        raise MissingSourceError(f"There is no file or folder {source!r}.")
+        raise MissingSourceError(f"There is no file or folder {source!r}.{nearest_path(path)}")
     if not os.path.isdir(path):
         yield from _uploads(path, _end(target, os.path.basename(path), many))
     elif options.recursive:
@@ -114,15 +117,24 @@ def _to_disk(link: Link, source: Url, target: str, many: bool, options: argparse
     if len(found) == 1 and found[0][1] is None:
         (each, _), name = found[0], source.name
         if into:
-            Folder(root).check([name], str(source).rpartition("/")[0])
-            yield Move("download", each.url, os.path.join(root, name), each.size, each)
+            _check_folder(root, [name], str(source).rpartition("/")[0], options)
+            yield Move("download", each.url, os.path.join(root, name), each.size, each, below=True)
         else:
             yield Move("download", each.url, root, each.size, each)
         return
     names = [name or "" for _, name in found]
-    Folder(root).check(names, f"s3://{source.bucket}/{source.base}".rstrip("/"))
+    _check_folder(root, names, f"s3://{source.bucket}/{source.base}".rstrip("/"), options)
     for (each, _), name in zip(found, names, strict=True):
-        yield Move("download", each.url, os.path.join(root, *name.split("/")), each.size, each)
+        yield Move("download", each.url, os.path.join(root, *name.split("/")), each.size, each, below=True)
+
+
+def _check_folder(root: str, names: list[str], url: str, options: argparse.Namespace) -> None:
+    """Refuse names that cannot be files, and what is there and cannot be replaced by files."""
+    folder = Folder(root)
+    folder.check(names, url)
+    if options.if_absent:
+        names = [name for name in names if not os.path.lexists(os.path.join(root, name))]
+    folder.check_room(names)
 
 
 def _found(link: Link, source: Url, many: bool, options: argparse.Namespace) -> Iterator[tuple[S3Object, str | None]]:

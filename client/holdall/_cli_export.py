@@ -11,6 +11,7 @@ from typing import IO, Any, Final
 
 from holdall._cli_json import strict_plain
 from holdall.store import AlreadyExistsError, UnsupportedTypeError
+from holdall_store.transfer._paths import keep_mode, plain_target
 
 __all__ = [
     "as_bytes",
@@ -71,9 +72,10 @@ def default_suffix(value: Any) -> str:
 
 
 def write_object(value: Any, path: Path, reference: str, *, replace: bool) -> None:
-    """Write a value in the format that the suffix of `path` names."""
+    """Write a value in the format that the suffix of `path` names; if that is a link, to what it leads to."""
     suffix = path.suffix.lower()
-    write_atomically(path, _writer(value, suffix, reference), replace=replace)
+    check_free(path, replace=replace)
+    write_atomically(Path(plain_target(str(path))), _writer(value, suffix, reference), replace=replace)
 
 
 def exported_bytes(value: Any, reference: str) -> bytes:
@@ -84,23 +86,27 @@ def exported_bytes(value: Any, reference: str) -> bytes:
 
 
 def write_atomically(path: Path, write: _Writer, *, replace: bool) -> None:
-    """Make a file, and the folders above it, whole or not at all; `AlreadyExistsError` if something is there and may not be replaced."""
+    """Make a file, and the folders above it, whole or not at all; `AlreadyExistsError` if something is there and may not be replaced.
+
+    A file that is replaced hands its permissions on.
+    """
     part = path.with_name(f".{path.name[:100]}.{os.getpid()}.part")
     check_free(path, replace=replace)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with part.open("xb") as file:
             write(file)
-        check_free(path, replace=replace)
+            check_free(path, replace=replace)
+            keep_mode(file.fileno(), str(path))
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
 
 
 def check_free(path: Path, *, replace: bool) -> None:
-    """Raise `AlreadyExistsError` where `path` is taken; a file may be replaced, a directory never."""
+    """Raise `AlreadyExistsError` where `path` is taken; a plain file may be replaced, a directory or a device never."""
     if os.path.lexists(path) and not (replace and not path.is_dir()):
-        hint = "" if path.is_dir() else ", or --force to replace it"
+        hint = ", or --force to replace it" if path.is_file() or path.is_symlink() else ""
         raise AlreadyExistsError(f"{str(path)!r} is there already: name another place with -o{hint}.")
 
 

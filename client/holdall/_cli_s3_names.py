@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from holdall._s3 import S3
@@ -95,7 +95,7 @@ class Link(S3):
     def _watched(self, verb: str, total: int | None, bytes_total: int | None = None) -> Any:
         return super()._watched(verb, total, bytes_total or self.bytes_expected)
 
-    def get_files_below(self, keys_and_paths: list[tuple[str | S3Object, Any]]) -> None:
+    def get_files_below(self, keys_and_paths: Sequence[tuple[S3Object, str]]) -> None:
         """Read objects into files of a folder, whose links are replaced rather than followed."""
         self._get_files(keys_and_paths, follow=False)
 

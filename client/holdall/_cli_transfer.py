@@ -39,6 +39,7 @@ from holdall.store import (
     UnsupportedTypeError,
 )
 from holdall_store.format import check_name
+from holdall_store.transfer._paths import nearest_path, plain_target
 
 __all__ = ["LOOK_BYTES", "cat", "get", "put", "refuse_binary", "save_path", "write_artifact"]
 
@@ -71,7 +72,7 @@ def write_artifact(
     if artifact.type in ("file", "directory"):
         path = _place(target, artifact.name)
         check_free(path, replace=options.force and artifact.type == "file")
-        _extract(artifact, path)
+        _extract(artifact, Path(plain_target(str(path))))
     else:
         value = _load(artifact, options)
         path = _place(target, _with_suffix(artifact.name, value))
@@ -103,7 +104,7 @@ def save_path(client: Client, given: str, target: str, tags: list[str]) -> Artif
     home = client if reference.namespace is None else client.in_namespace(reference.namespace)
     with _source(given, reference.artifact or "") as path:
         if not path.exists():
-            raise FileNotFoundError(f"There is no file or directory {given!r}.")
+            raise FileNotFoundError(f"There is no file or directory {given!r}.{nearest_path(given)}")
         _check_source(home, path, reference, given)
         with RunContext(reference.flow, params=None, tags=tags, client=home) as run:
             return _save(run, path, reference.artifact)

@@ -360,6 +360,30 @@ def test_ctrl_c(bucket: BucketServer, folder: Path) -> None:
     assert below(folder / "new") == {}
 
 
+def test_ctrl_c_while_a_large_object_comes(bucket: BucketServer, folder: Path) -> None:
+    """It is said that the same command goes on with it, beside whose target the beginning lies."""
+    bucket.store("k", os.urandom(1 << 20) * 20)
+    children: list[subprocess.Popen[str]] = []
+
+    def interrupt(request: Request) -> Reply | Stall | None:
+        if request.method != "GET" or not request.headers.get("range", "").startswith("bytes=1"):
+            return None
+        children[0].send_signal(signal.SIGINT)
+        return Stall()
+
+    bucket.fault = interrupt
+    arguments = [sys.executable, "-m", "holdall", "cp", "s3://bucket/k", "new/"]
+    with subprocess.Popen(
+        arguments, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as child:
+        children.append(child)
+        out, err = child.communicate(timeout=60)
+
+    assert (child.returncode, out) == (130, "")
+    assert "The same command goes on where it was." in err
+    assert [path.name.endswith(".part") for path in (folder / "new").iterdir()] == [True]
+
+
 def test_a_terminal_gets_a_summary(
     bucket: BucketServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
