@@ -15,7 +15,10 @@ from holdall_store.transfer._retries import Policy
 from holdall_store.transfer._run import Run, Task, Trial
 from holdall_store.transfer._site import Site
 
-__all__ = ["Engine", "default_loops"]
+__all__ = ["CLOSED", "Engine", "default_loops"]
+
+CLOSED: Final = "This S3 is closed: make a new one."
+"""What callers are told, who know of no executor."""
 
 CORES_PER_LOOP: Final = 4
 """One loop fills ten gigabits; with more cores there are faster links."""
@@ -77,7 +80,7 @@ class Engine:
         if self._dead is not None:
             raise self._death()
         if self._closed:
-            raise StorageError("The executor is closed.")
+            raise StorageError(CLOSED)
 
     def end(self, run: Run) -> None:
         """Stop a run, and return when nothing of it is left; in a loop's own thread, do not wait for that."""
@@ -135,7 +138,7 @@ class Engine:
             self._closed = True
             runs = self.runs
         for run in runs:
-            run.fail(StorageError("The executor was closed."))
+            run.fail(StorageError(CLOSED))
         for loop in self._loops:
             loop.stop()
         for loop in self._loops:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import quote
 
-from holdall_store.errors import StorageError
+from holdall_store.errors import InvalidNameError, ObjectNotFoundError, StorageError
 from holdall_store.transfer._exchange import Job, Request, Response
 from holdall_store.transfer._plan import COPY_BYTES_MAX, Span, copy_part_bytes, split
 from holdall_store.transfer._s3_checksums import multipart_etag
@@ -37,6 +37,12 @@ class CopyItem:
         version: str | None = None,
         size: int | None = None,
     ) -> None:
+        if source[:2] == target[:2] and not version and not encryption.write:
+            raise InvalidNameError(
+                f"The source and the target of a copy are the same: {f's3://{source.bucket}/{source.key}'!r:.300}. S3 copies "
+                "an object to itself only if that changes something: an older version, or the encryption. To change its "
+                "type or metadata, get() it and put() it."
+            )
         self.source = source
         self.target = target
         self.encryption = encryption
@@ -65,6 +71,11 @@ def copy_job(item: CopyItem) -> Job[str]:
         request = Request("PUT", target.bucket, target.key, (), headers, accept=_DONE, retry_if=is_failure)
         try:
             (response,) = yield (request,)
+        except ObjectNotFoundError as error:
+            source = item.source
+            raise ObjectNotFoundError(
+                f"There is no object {source.key!r} in s3://{source.bucket} to be copied to {item.url}."
+            ) from error
         except StorageError as error:
             if not any(code in str(error) for code in _TOO_LARGE):
                 raise

@@ -196,8 +196,9 @@ def get_job(reader: Reader, wanted: Wanted) -> Job[S3Object]:
     raise _changed(wanted)
 
 
-def _get_sized(reader: Reader, wanted: Wanted) -> Steps:
+def _get_sized(reader: Reader, wanted: Wanted) -> Job[S3Object]:
     """Read what the first bytes are not asked for, because its size has to be known, or is."""
+    found: S3Object | None
     for _ in range(RESTARTS_MAX):
         found = yield from _get_by_size(reader, wanted)
         if found is not None:
@@ -206,7 +207,7 @@ def _get_sized(reader: Reader, wanted: Wanted) -> Steps:
     raise _changed(wanted)
 
 
-def _miss(reader: Reader, wanted: Wanted, response: Response) -> Steps:
+def _miss(reader: Reader, wanted: Wanted, response: Response) -> Job[S3Object]:
     """Return what is given back for an object that does not exist, if its bucket does."""
     if is_missing_bucket(response):
         raise_failure(response, "read", wanted.url)

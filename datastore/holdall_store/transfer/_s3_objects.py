@@ -11,6 +11,8 @@ import weakref
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from holdall_store.errors import StorageError
+
 __all__ = [
     "RangeInfo",
     "S3GetObject",
@@ -94,7 +96,15 @@ class TempFolder:
         with self._lock:
             process = os.getpid()
             if self._path is None or self._process != process:
-                self._path = tempfile.mkdtemp(prefix="holdall.s3.", dir=self._root)
+                try:
+                    self._path = tempfile.mkdtemp(prefix="holdall.s3.", dir=self._root)
+                except OSError as error:
+                    where = "the system's temporary folder" if self._root is None else f"tmproot={self._root!r}"
+                    raise StorageError(
+                        error.errno,
+                        f"Cannot make a folder for temporary files in {where}: {error.strerror}. Give as tmproot= one "
+                        "that is there and may be written.",
+                    ) from error
                 self._process = process
                 self._remove = weakref.finalize(self, _remove_tree, self._path, process)
             self._count += 1
@@ -238,8 +248,13 @@ class S3Object:
             return
         temp = self._temp = self._temp or _UNPICKLED
         path = temp.new_path()
-        with open(path, "xb") as file:
-            file.write(self._data)
+        try:
+            with open(path, "xb") as file:
+                file.write(self._data)
+        except OSError as error:
+            if os.path.exists(path):
+                os.unlink(path)
+            raise StorageError(error.errno, f"Cannot write {path!r}, for {self.url!r}: {error.strerror}.") from error
         self._path, self._data = path, None
 
     def keep_file(self, path: str) -> None:
@@ -285,7 +300,11 @@ class S3Object:
 
     @property
     def metadata(self) -> dict[str, str] | None:
-        """User metadata, or ``None`` if there is none; Metaflow's too."""
+        """User metadata, texts by name, or ``None`` if there is none.
+
+        Metaflow keeps its own as JSON in the one header ``metaflow-user-attributes``. What that holds is given in the
+        place of all others, and what is no text in it (``1``, ``true``, a list) as its JSON.
+        """
         if self._headers is None:
             return None
         found = {
@@ -300,7 +319,8 @@ class S3Object:
                 attributes = json.loads(found[_METAFLOW])
             except ValueError:
                 return found
-            return attributes if isinstance(attributes, dict) else found
+            if isinstance(attributes, dict):
+                return {name: each if isinstance(each, str) else json.dumps(each) for name, each in attributes.items()}
         return found or None
 
     def __del__(self) -> None:

@@ -100,7 +100,10 @@ def make_encryption(kind: str | None, kms_key_id: str | None = None, customer_ke
 
 
 def metadata_headers(metadata: Mapping[Any, Any] | None) -> Headers:
-    """Return user metadata as headers; what is not ASCII is written as S3 itself shows it (RFC 2047)."""
+    """Return user metadata as headers; what is not ASCII is written as S3 itself shows it (RFC 2047).
+
+    So is what looks like that already: it would be decoded when it is read.
+    """
     if not metadata:
         return ()
     headers = []
@@ -111,8 +114,13 @@ def metadata_headers(metadata: Mapping[Any, Any] | None) -> Headers:
         if not _NAME.fullmatch(name):
             raise InvalidNameError(f"{name!r:.80} is no name for user metadata: use letters, digits, '-' and '_'.")
         text = value
-        if not value.isascii() or not value.isprintable() or value != value.strip():
-            text = "=?UTF-8?B?" + b64encode(value.encode(errors="strict")).decode() + "?="
+        if not value.isascii() or not value.isprintable() or value != value.strip() or "=?" in value:
+            try:
+                text = "=?UTF-8?B?" + b64encode(value.encode()).decode() + "?="
+            except UnicodeEncodeError:
+                raise InvalidNameError(
+                    f"The user metadata {name!r:.80} hold half a character (a lone surrogate): {value!r:.80}."
+                ) from None
         size += len(name) + len(text)
         headers.append((f"x-amz-meta-{name.lower()}", text))
     if size > METADATA_BYTES_MAX:

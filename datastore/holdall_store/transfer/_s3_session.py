@@ -7,12 +7,13 @@ import os
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 from holdall_store.errors import InvalidNameError, StorageError, UnsupportedTypeError
 from holdall_store.storage import without_secrets
 from holdall_store.storage.buckets import ObjectConfig, make_config
+from holdall_store.transfer._engine import CLOSED
 from holdall_store.transfer._exchange import Job
 from holdall_store.transfer._s3_get import Reader, Wanted
 from holdall_store.transfer._s3_list import Listed, Listing, list_job
@@ -28,8 +29,6 @@ BYTES_AHEAD: Final = 256 << 20
 
 ADDRESS_FREE: Final = "s3://bucket"
 """Where no root was given, requests name their buckets themselves; the configuration wants one all the same."""
-
-_CLOSED: Final = "This S3 is closed: make a new one."
 
 _Result = TypeVar("_Result")
 
@@ -71,6 +70,8 @@ class Session:
         self.config: ObjectConfig = make_config(
             f"s3://{self.names.bucket}" if root else ADDRESS_FREE, self.storage_options
         )
+        if not root:
+            self.config = replace(self.config, bucket="")
         self.encryption = encryption
         self.concurrency = _check_number(concurrency, "concurrency")
         self.memory = default_memory() if memory is None else parse_size(memory, "memory")
@@ -116,7 +117,7 @@ class Session:
     def check_open(self) -> None:
         """Raise `StorageError` if it is closed."""
         if self._closed:
-            raise StorageError(_CLOSED)
+            raise StorageError(CLOSED)
 
     @property
     def is_started(self) -> bool:

@@ -163,7 +163,13 @@ class StreamSource:
 def source_of(value: Any, name: str) -> Source | StreamSource:
     """Return what to upload for a value that a caller gave: text as UTF-8, a buffer, or a file."""
     if isinstance(value, str):
-        return MemorySource(value.encode())
+        try:
+            return MemorySource(value.encode())
+        except UnicodeEncodeError:
+            raise UnsupportedTypeError(
+                f"The text for {name!r:.200} holds half a character (a lone surrogate), which UTF-8 cannot say: encode it "
+                "yourself, and give the bytes."
+            ) from None
     if isinstance(value, io.BytesIO):
         return MemorySource(value.getvalue())
     if callable(getattr(value, "read", None)):

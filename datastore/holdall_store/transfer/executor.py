@@ -11,7 +11,7 @@ from typing import Any, Final, Self, TypeVar
 from holdall_store.config import NetworkEnvironment, read_network_environment
 from holdall_store.errors import StorageError
 from holdall_store.storage.buckets import ObjectConfig
-from holdall_store.transfer._engine import Engine, default_loops
+from holdall_store.transfer._engine import CLOSED, Engine, default_loops
 from holdall_store.transfer._exchange import Job
 from holdall_store.transfer._retries import Policy
 from holdall_store.transfer._run import Task
@@ -96,7 +96,7 @@ class HttpExecutor:
             self._lock, self._engine, self._process = threading.Lock(), None, os.getpid()
         with self._lock:
             if self._closed:
-                raise StorageError("The executor is closed.")
+                raise StorageError(CLOSED)
             if self._engine is None:
                 site = Site(self._config, self._network or read_network_environment())
                 self._engine = Engine(site, self._policy, self._loops, self._concurrency)
