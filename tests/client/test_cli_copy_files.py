@@ -132,3 +132,26 @@ def test_what_cannot_be_sent_is_named(
     assert main([*verb, "d", "s3://bucket/"]) == 1
     assert "'d/dangling' (a link to nothing)" in capsys.readouterr().err
     assert bucket.keys() == []
+
+
+@pytest.mark.parametrize("command", [["ls", "s3://data/"], ["cp", "s3://data/k", "new"], ["sync", "d", "s3://data/"]])
+def test_who_asks(
+    command: list[str],
+    bucket: BucketServer,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A profile that is not there makes no sense, and those that are are named; no credentials are needed for S3."""
+    (folder / "config").write_text("[profile work]\nregion = eu-north-1\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(folder / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(folder / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+    assert main([*command, "--profile", "nonesuch"]) == 2
+    assert "no profile 'nonesuch' in ~/.aws. There are 'work'." in capsys.readouterr().err
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    assert main(command) == 1
+    assert "There are no credentials for S3. Sign in" in capsys.readouterr().err
+    assert bucket.log == []

@@ -23,6 +23,7 @@ from holdall_store.errors import (
     AccessDeniedError,
     AlreadyExistsError,
     IntegrityError,
+    InvalidNameError,
     ObjectNotFoundError,
     StorageError,
 )
@@ -419,8 +420,10 @@ class TestCredentials:
         open_storage("s3://bucket", {"profile": "work", "endpoint_url": server.url}).delete(["a"])
         assert "Credential=of-the-profile/" in server.log[-1].headers["authorization"]
         assert "/eu-north-1/s3/" in server.log[-1].headers["authorization"]
-        with pytest.raises(AccessDeniedError, match="no-such-profile"):
-            open_storage("s3://bucket", {"profile": "no-such-profile", "endpoint_url": server.url}).delete(["a"])
+        with pytest.raises(
+            InvalidNameError, match=r"no profile 'worl' in ~/.aws. Did you mean 'work'\? There are 'work'"
+        ):
+            open_storage("s3://bucket", {"profile": "worl", "endpoint_url": server.url}).delete(["a"])
 
     def test_they_are_renewed(self, server: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         """Keys that expire are asked for again while the same storage goes on."""

@@ -92,6 +92,11 @@ class ObjectConfig:
         return f"{self.scheme}://{self.bucket}/{self.prefix}".rstrip("/")
 
     @property
+    def shown(self) -> str:
+        """What messages call it: the URL, or ``S3`` where requests name their buckets themselves."""
+        return self.url if self.bucket else "S3"
+
+    @property
     def place(self) -> str:
         """What tells this bucket and prefix from all others: the same bucket may be on other servers, too."""
         account = dict(self.settings).get("account_name", "")

@@ -10,7 +10,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from holdall_store.errors import AccessDeniedError, MissingDependencyError
+from holdall_store.errors import AccessDeniedError, InvalidNameError, MissingDependencyError, nearest
 from holdall_store.storage._object_errors import CREDENTIALS_FAILED
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ CREDENTIALS_LIVE: Final = timedelta(minutes=10)
 """obstore asks again five minutes before; botocore renews what expires within ten, so none ever expires in use."""
 
 CONNECT_TIMEOUT: Final = "5s"
+
+PROFILES_MAX: Final = 20
+"""An error names so many profiles."""
 
 _T = TypeVar("_T")
 
@@ -128,7 +131,10 @@ def make_store(config: ObjectConfig, request_timeout: float) -> Any:
 
 
 def _ask_botocore(config: ObjectConfig, ask: Callable[[Any], _T]) -> _T:
-    """Return what a session of botocore answers; its errors, a tree of their own, become ours."""
+    """Return what a session of botocore answers; its errors, a tree of their own, become ours.
+
+    Raises `InvalidNameError` where there is no such profile.
+    """
     try:
         session = importlib.import_module("botocore.session")
     except ImportError as error:
@@ -136,11 +142,20 @@ def _ask_botocore(config: ObjectConfig, ask: Callable[[Any], _T]) -> _T:
             "Credentials for s3:// URLs are found by botocore, which is not installed: pip install s3fs."
         ) from error
     try:
-        return ask(session.Session(profile=config.profile))
+        chain = session.Session(profile=config.profile)
+        return ask(chain)
+    except importlib.import_module("botocore.exceptions").ProfileNotFound:
+        raise _no_profile(chain.profile, chain.available_profiles) from None
     except Exception as error:  # noqa: BLE001 - whatever it is, there are no credentials
         raise AccessDeniedError(
-            errno.EACCES, f"Cannot find credentials for {config.url}: {type(error).__name__}: {error}"
+            errno.EACCES, f"Cannot find credentials for {config.shown}: {type(error).__name__}: {error}"
         ) from None
+
+
+def _no_profile(name: str, known: list[str]) -> InvalidNameError:
+    more = f" and {len(known) - PROFILES_MAX} more" if len(known) > PROFILES_MAX else ""
+    listed = f"There are {', '.join(map(repr, known[:PROFILES_MAX]))}{more}." if known else "There is none at all."
+    return InvalidNameError(f"There is no profile {name!r} in ~/.aws.{nearest(name, known)} {listed}")
 
 
 def configured_region(config: ObjectConfig) -> str | None:
@@ -159,7 +174,7 @@ def chained_credentials(config: ObjectConfig) -> Any:
     if found is None:
         raise AccessDeniedError(
             errno.EACCES,
-            f"There are no credentials for {config.url}. Sign in (aws sso login), set AWS_PROFILE or "
+            f"There are no credentials for {config.shown}. Sign in (aws sso login), set AWS_PROFILE or "
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give storage_options={'key': …, 'secret': …}; for a "
             "public bucket storage_options={'anon': True}.",
         )

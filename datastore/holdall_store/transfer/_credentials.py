@@ -97,6 +97,6 @@ class Credentials:
             frozen = self._chain.get_frozen_credentials()
         except Exception as error:  # noqa: BLE001 - botocore's errors are a tree of their own
             raise AccessDeniedError(
-                errno.EACCES, f"Cannot renew the credentials for {self._config.url}: {type(error).__name__}: {error}"
+                errno.EACCES, f"Cannot renew the credentials for {self._config.shown}: {type(error).__name__}: {error}"
             ) from None
         return Keys(frozen.access_key, frozen.secret_key, frozen.token)
