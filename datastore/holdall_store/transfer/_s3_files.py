@@ -15,13 +15,9 @@ from holdall_store.transfer._paths import keep_mode
 from holdall_store.transfer._plan import FIRST_BYTES, Span, parse_content_range, range_bytes, split
 from holdall_store.transfer._s3_checksums import check_body
 from holdall_store.transfer._s3_get import RESTARTS_MAX, Reader, Wanted, allocate, head_job, read_file_parts
+from holdall_store.transfer._s3_leftovers import Leftovers, is_partial_name, lock_alone, partial_path, target_mark
 
-__all__ = ["PART_MARK", "FetchItem", "Fetched", "fetch_files", "is_partial_name"]
-
-PART_MARK: Final = ".holdall-"
-PART_END: Final = ".part"
-NAME_CHARACTERS_MAX: Final = 60
-"""A file name has at most 255 bytes; this much of it stands in that of the temporary file."""
+__all__ = ["FetchItem", "Fetched", "fetch_files", "is_partial_name"]
 
 _ANY: Final = frozenset({200, 206, 412, 416})
 _RANGE: Final = frozenset({206, 404, 412, 416})
@@ -44,15 +40,19 @@ class Fetched(NamedTuple):
     large: bool = False
 
 
-def is_partial_name(name: str) -> bool:
-    """Tell whether a file is the unfinished one of a download."""
-    return name.startswith(".") and PART_MARK in name and name.endswith(PART_END)
-
-
 def fetch_files(
     reader: Reader, run: Callable[..., Iterator[Any]], items: Iterable[FetchItem], tick: Callable[[int, int], None]
 ) -> Iterator[Fetched]:
     """Read objects into files, small ones first, and yield what is done."""
+    leftovers = Leftovers()
+    for done in _fetch_all(reader, run, items, tick):
+        leftovers.remove(done.item.path)
+        yield done
+
+
+def _fetch_all(
+    reader: Reader, run: Callable[..., Iterator[Any]], items: Iterable[FetchItem], tick: Callable[[int, int], None]
+) -> Iterator[Fetched]:
     large: list[FetchItem] = []
 
     def small() -> Iterator[Job[Fetched]]:
@@ -108,7 +108,7 @@ def _small_job(reader: Reader, item: FetchItem) -> Job[Fetched]:
 
 def write_whole(path: str, data: memoryview, modified: float | None) -> None:
     """Write a file that nobody ever sees half of."""
-    temporary = _temporary(path, secrets.token_hex(8))
+    temporary = partial_path(path, secrets.token_hex(8))
     descriptor = _open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, path)
     try:
         try:
@@ -237,11 +237,12 @@ class Partial:
         self._count = -(-self.size // self._step) if self.size else 0
         self._resumable = bool(item.wanted.etag)
         ident = f"{item.wanted.url}\0{item.wanted.version}\0{item.wanted.etag}\0{self.size}\0{self._step}\0{_boot()}"
-        self._path = _temporary(item.path, hashlib.sha256(ident.encode(errors="surrogatepass")).hexdigest()[:16])
+        digest = hashlib.sha256(ident.encode(errors="surrogatepass")).hexdigest()[:16]
+        self._path = partial_path(item.path, f"{target_mark(item.path)}-{digest}")
         self.descriptor = self._lock() if self._resumable else -1
         if self.descriptor < 0:
             self._resumable = False
-            self._path = _temporary(item.path, secrets.token_hex(8))
+            self._path = partial_path(item.path, secrets.token_hex(8))
             self.descriptor = _open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, item.path)
         if os.fstat(self.descriptor).st_size != self.size + self._count:
             self._begin()
@@ -258,16 +259,9 @@ class Partial:
 
     def _lock(self) -> int:
         """Return the file, opened and locked, or -1 if somebody else has it."""
-        import fcntl
-
         descriptor = _open(self._path, os.O_RDWR | os.O_CREAT, self.item.path)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(descriptor), os.stat(self._path)):
-                return descriptor
-        except OSError:  # locked, not lockable, or finished by somebody else meanwhile
-            os.close(descriptor)
-            return -1
+        if lock_alone(descriptor, self._path):
+            return descriptor
         os.close(descriptor)
         return -1
 
@@ -331,12 +325,6 @@ def _boot() -> str:
             return file.read().strip()
     except OSError:
         return ""
-
-
-def _temporary(path: str, ident: str) -> str:
-    folder, name = os.path.split(path)
-    short = name.encode(errors="surrogateescape")[:NAME_CHARACTERS_MAX].decode(errors="ignore")
-    return os.path.join(folder, f".{short}{PART_MARK}{ident}{PART_END}")
 
 
 def _open(temporary: str, flags: int, path: str) -> int:

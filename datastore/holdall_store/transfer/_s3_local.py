@@ -12,7 +12,7 @@ from holdall_store.errors import InvalidNameError, NotFoundError, StorageError
 from holdall_store.transfer._paths import check_plain, nearest_path
 from holdall_store.transfer._plan import Entry, clashes, part_bytes, path_problem, split
 from holdall_store.transfer._s3_checksums import digest, multipart_etag
-from holdall_store.transfer._s3_files import is_partial_name
+from holdall_store.transfer._s3_leftovers import is_partial_name
 
 __all__ = ["Folder", "MissingFolderError", "Room", "local_etag", "scan_folder"]
 
