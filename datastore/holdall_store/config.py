@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 __all__ = [
     "VARIABLES",
     "VARIABLE_PREFIX",
+    "AccessKeys",
     "CloudEnvironment",
     "NetworkEnvironment",
     "Settings",
     "allows_progress",
     "logger",
+    "read_access_keys",
     "read_cloud_environment",
     "read_network_environment",
     "read_settings",
@@ -147,6 +149,32 @@ def read_cloud_environment(environ: Mapping[str, str] | None = None) -> CloudEnv
         virtual_hosted=_parse_flag(env.get("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", ""), "AWS_VIRTUAL_HOSTED_STYLE_REQUEST"),
         azure_account=env.get("AZURE_STORAGE_ACCOUNT_NAME") or None,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class AccessKeys:
+    """Keys of AWS that variables hold, in the form that botocore gives its own; the repr says nothing of them."""
+
+    access_key: str = field(repr=False)
+    secret_key: str = field(repr=False)
+    token: str | None = field(default=None, repr=False)
+
+    def get_frozen_credentials(self) -> AccessKeys:
+        """Return the keys as they are: nobody renews them."""
+        return self
+
+
+def read_access_keys(environ: Mapping[str, str] | None = None) -> AccessKeys | None:
+    """Return the keys that the environment holds in full, or ``None`` where the chain of AWS has to decide.
+
+    That is so where a profile is asked for as well, or where the keys expire.
+    """
+    env = os.environ if environ is None else environ
+    access_key, secret_key = env.get("AWS_ACCESS_KEY_ID"), env.get("AWS_SECRET_ACCESS_KEY")
+    others = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_CREDENTIAL_EXPIRATION")
+    if not access_key or not secret_key or any(env.get(name) for name in others):
+        return None
+    return AccessKeys(access_key, secret_key, env.get("AWS_SESSION_TOKEN") or env.get("AWS_SECURITY_TOKEN") or None)
 
 
 def logger() -> logging.Logger:
