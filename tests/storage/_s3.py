@@ -75,7 +75,10 @@ class S3Server:
         self.ignores_conditions = False
         self.misses_deleted = False
         self._lock = threading.Lock()
-        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._listen(0)
+
+    def _listen(self, port: int) -> None:
+        self._server = _Server(("127.0.0.1", port), _Handler)
         self._server.owner = self
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
@@ -99,8 +102,12 @@ class S3Server:
         self.ignores_conditions = False
         self.misses_deleted = False
 
+    def restart(self) -> None:
+        """Listen again where it did before `close`."""
+        self._listen(self._server.server_address[1])
+
     def close(self) -> None:
-        """Stop."""
+        """Stop to listen; connections that there are go on."""
         self._server.shutdown()
         self._server.server_close()
 

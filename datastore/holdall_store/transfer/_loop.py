@@ -158,6 +158,7 @@ class Loop(Machine):
 
     def ready(self, connection: Connection) -> None:
         """Use a connection that has opened."""
+        self.site.reached.add(connection.host)
         trial = connection.trial
         if trial is None:
             connection.pool.append(connection)
@@ -291,10 +292,10 @@ class Loop(Machine):
             self.active += 1
             self.start(trial, shadow=False, fresh=True)
             return
-        self._save(trial, broken)
+        self._save(trial, broken, brief=broken.unreachable and connection.host not in self.site.reached)
         self.fill()
 
-    def _save(self, trial: Trial, broken: Broken) -> None:
+    def _save(self, trial: Trial, broken: Broken, *, brief: bool) -> None:
         tries = trial.tries = trial.tries or Tries()
         self.counts["unreachable" if broken.unreachable else "broken"] += 1
         answer = Answer("again", None, "", broken.said, broken.unreachable)
@@ -304,14 +305,14 @@ class Loop(Machine):
             self._fail(trial, length_error(trial.request, self.site.where(trial.request.bucket), broken.said))
         elif decide(answer, tries, replayable=trial.request.replayable) == "again":
             tries.mismatches += broken.length
-            self._retry(trial, answer, tries.pause(random.random))
+            self._retry(trial, answer, tries.pause(random.random), brief=brief)
         else:
             self._fail(trial, self._explain(trial, answer))
 
-    def _retry(self, trial: Trial, answer: Answer, pause: float) -> None:
-        """Try again after a pause, unless the time is over."""
+    def _retry(self, trial: Trial, answer: Answer, pause: float, *, brief: bool = False) -> None:
+        """Try again after a pause, unless the time is over, which it soon is if `brief`."""
         limit = trial.deadline
-        if answer.unreachable:
+        if brief:
             limit = min(limit, trial.begun + self.policy.unreachable_deadline)
         if self.now + pause > limit:
             self._fail(trial, self._explain(trial, answer))

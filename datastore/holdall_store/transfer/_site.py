@@ -68,6 +68,8 @@ class Site:
         self._lock = threading.Lock()
         self._turn = 0
         self._tls: ssl.SSLContext | None = None
+        self.reached: set[Host] = set()
+        """Whom there was a connection to: if there is none now, that passes, as when a server restarts."""
         self.credentials = Credentials(config, clock)
         signed = not config.anonymous
         profile = signed and not config.secrets and config.region is None

@@ -24,7 +24,7 @@ DEADLINE: Final = 120.0
 """Seconds for which a request is tried again."""
 
 UNREACHABLE_DEADLINE: Final = 10.0
-"""Seconds for which a server is called that nobody answers for: most often its name is wrong."""
+"""Seconds for which a server is called that nobody ever answered for: most often its name is wrong."""
 
 STALL_TIMEOUT: Final = 10.0
 """Seconds without a byte after which a connection is given up."""
