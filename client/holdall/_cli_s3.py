@@ -15,7 +15,7 @@ from holdall._cli_output import Output, Styled
 from holdall._cli_s3_names import Link, Url, check_scheme, open_link
 from holdall._cli_transfer import LOOK_BYTES, refuse_binary
 from holdall._text import size_text, time_text
-from holdall.store import ConflictError, InvalidNameError, NotFoundError
+from holdall.store import ConflictError, InvalidNameError, NotFoundError, ObjectNotFoundError
 from holdall_store.transfer.s3 import S3GetObject, S3Object
 
 __all__ = ["AHEAD_BYTES", "cat", "ls", "named", "write_array", "write_objects"]
@@ -129,15 +129,12 @@ def named(link: Link, url: Url) -> list[S3Object]:
         return found
     if url.is_folder:
         raise InvalidNameError(f"{str(url)!r:.200} is a folder: name an object, or all with {url.folder}*.")
-    found_one = link.info(str(url), return_missing=True)
-    if not found_one.exists:
-        inside = any(True for _ in link.beginning_with(url.bucket, url.folder.key, recursive=True))
-        raise NotFoundError(
-            f"There is no object {url}: it is a folder, so that it takes -r, or {url.folder}*."
-            if inside
-            else f"There is no object {url}."
-        )
-    return [found_one]
+    try:
+        return [link.info(str(url))]
+    except ObjectNotFoundError:
+        if not any(True for _ in link.beginning_with(url.bucket, url.folder.key, recursive=True)):
+            raise
+    raise NotFoundError(f"There is no object {url}: it is a folder, so that it takes -r, or {url.folder}*.")
 
 
 def write_objects(link: Link, objects: list[S3Object], output: Output) -> None:

@@ -261,7 +261,9 @@ def test_a_reader_that_leaves_early_is_no_error(bucket: BucketServer) -> None:
 def test_missing_objects_and_rights(logs: BucketServer, capsys: pytest.CaptureFixture[str]) -> None:
     """What is not there is 3 and named, and a folder is told to be one; what may not be read is 1."""
     assert main(["cat", "s3://bucket/nothing"]) == 3
-    assert "There is no object s3://bucket/nothing." in capsys.readouterr().err
+    assert "There is no object 'nothing' in s3://bucket" in capsys.readouterr().err
+    assert main(["cat", "s3://bucket/logs/a.tx"]) == 3
+    assert "Did you mean 's3://bucket/logs/a.txt'" in capsys.readouterr().err
     assert main(["cat", "s3://bucket/logs"]) == 3
     assert "it is a folder" in capsys.readouterr().err
 

@@ -30,12 +30,24 @@ def test_urls(url: str, bucket: str, prefix: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["s3://", "s3:///a", "s3://b/a//c", "s3://b/../c", "s3://b?x", "s3://b/a#b", "s3://b/" + "k" * 200]
+    "url",
+    [
+        "s3://",
+        "s3:///a",
+        "s3://b/a//c",
+        "s3://b/../c",
+        "s3://b?x",
+        "s3://b/a#b",
+        "s3://b/\0\x1b",
+        "s3://b/" + "k" * 200,
+    ],
 )
 def test_what_is_no_bucket(url: str) -> None:
     """What names no bucket, or a prefix that no key can have, is refused."""
-    with pytest.raises(InvalidNameError):
+    with pytest.raises(InvalidNameError) as caught:
         open_storage(url)
+
+    assert str(caught.value).isprintable()
 
 
 def test_passwords_in_urls_are_not_repeated() -> None:

@@ -86,8 +86,9 @@ def test_keys_that_cannot_be_files_are_refused(s3: S3, bucket: BucketServer, tmp
     bucket.store(f"root/d/{key}", b"evil")
 
     for act in (lambda: s3.download("d", tmp_path / "t"), lambda: s3.sync("s3://bucket/root/d", tmp_path / "t")):
-        with pytest.raises(InvalidNameError, match="cannot become a file"):
+        with pytest.raises(InvalidNameError, match="cannot become a file") as caught:
             act()
+        assert str(caught.value).isprintable()
 
     assert list(tmp_path.iterdir()) == []
 

@@ -168,15 +168,16 @@ def _split(scheme: str, rest: str) -> tuple[str, str, str]:
         account = host.partition(".")[0]
     if "@" in bucket:  # not shown: it may be a password
         raise InvalidNameError(f"A {scheme}:// URL holds no user or password: give them as storage_options.")
+    shown = f"{f'{scheme}://{rest}'!r:.200}"
     if not bucket or any(char in rest for char in "?#\0\\") or ":" in bucket:
-        raise InvalidNameError(f"'{scheme}://{rest:.200}' names no bucket: write {scheme}://bucket/prefix.")
+        raise InvalidNameError(f"{shown} names no bucket: write {scheme}://bucket/prefix.")
     prefix = prefix.strip("/")
     if not prefix:
         return bucket, "", account
     if not prefix.isprintable() or any(segment in ("", ".", "..") for segment in prefix.split("/")):
-        raise InvalidNameError(f"'{scheme}://{rest:.200}' has a prefix that no key can have.")
+        raise InvalidNameError(f"{shown} has a prefix that no key can have.")
     if len(prefix.encode()) > PREFIX_BYTES_MAX:
-        raise InvalidNameError(f"'{scheme}://{rest:.200}' is too long: a prefix has at most {PREFIX_BYTES_MAX} bytes.")
+        raise InvalidNameError(f"{shown} is too long: a prefix has at most {PREFIX_BYTES_MAX} bytes.")
     return bucket, prefix + "/", account
 
 

@@ -111,10 +111,10 @@ class Folder:
         """Refuse paths that cannot be files of this folder together, before anything is written."""
         for path in paths:
             if problem := path_problem(path):
-                raise InvalidNameError(f"{url}/{path:.300} cannot become a file in {self.root!r}: {problem}.")
+                raise InvalidNameError(f"{f'{url}/{path}'!r:.300} cannot become a file in {self.root!r}: {problem}.")
         for one, other in clashes(paths, folds_case=self._folds_case()):
             raise InvalidNameError(
-                f"{url}/{one:.200} and {url}/{other:.200} cannot both become files in {self.root!r}: one is a folder of "
+                f"{f'{url}/{one}'!r:.200} and {f'{url}/{other}'!r:.200} cannot both become files in {self.root!r}: one is a folder of "
                 "the other, or they differ in case alone."
             )
 
