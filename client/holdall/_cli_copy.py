@@ -57,7 +57,13 @@ def cp(open_client: OpenClient, options: argparse.Namespace, output: Output) -> 
             if sources == ["-"]:
                 moves.append(_upload_stdin(link, Url.parse(target, raw=True), options))
             elif rest or moves:
-                moves = _run(link, plan(link, rest, moves, options), options)
+                moves = plan(link, rest, moves, options)
+                try:
+                    moves = _run(link, moves, options)
+                except BaseException:
+                    ends = {each.target for each in link.done}
+                    _tell_failed([*written, *(move for move in moves if move.target in ends)], options, output)
+                    raise
     _tell([*written, *moves], options, output, time.monotonic() - began)
     return 0
 
@@ -271,20 +277,23 @@ def sync(open_client: OpenClient, options: argparse.Namespace, output: Output) -
                 f"{url!r:.200} is a pattern, and whole folders are synchronised: 'holdall cp' takes it."
             )
     began = time.monotonic()
+    put = "copy" if up and down else "upload" if up else "download"
+
+    def move(action: str, path: str, size: int | None, reason: str = "") -> Move:
+        if action == "delete":
+            return Move("delete", "", _below(target, path), size, reason=reason)
+        return Move(put, _below(source, path), _below(target, path), size, reason=reason)
+
     with open_link(options) as link:
         try:
             steps = link.sync(source, target, delete=options.delete, dry_run=options.dry_run, checksum=options.checksum)
-        except KeyboardInterrupt:
-            if not options.dry_run:
+        except BaseException as error:
+            _tell_failed([move(*each) for each in link.done], options, output)
+            if isinstance(error, KeyboardInterrupt) and not options.dry_run:
+                sys.stdout.flush()
                 sys.stderr.write(GOES_ON)
             raise
-    action = "copy" if up and down else "upload" if up else "download"
-    moves = [
-        Move("delete", "", _below(target, step.path), step.size, reason=step.reason)
-        if step.action == "delete"
-        else Move(action, _below(source, step.path), _below(target, step.path), step.size, reason=step.reason)
-        for step in steps
-    ]
+    moves = [move(step.action, step.path, step.size, step.reason) for step in steps]
     _tell(moves, options, output, time.monotonic() - began)
     return 0
 
@@ -293,8 +302,14 @@ def _below(root: str, path: str) -> str:
     return f"{root.rstrip('/')}/{path}" if root.rstrip("/") else f"/{path}"
 
 
-def _tell(moves: list[Move], options: argparse.Namespace, output: Output, seconds: float) -> None:
-    """Write a line for each thing that was done, and on a terminal how much that was."""
+def _tell_failed(moves: list[Move], options: argparse.Namespace, output: Output) -> None:
+    """Write a line for each thing that was done before a failure; the error says what was not."""
+    if moves:
+        _tell(moves, options, output, None)
+
+
+def _tell(moves: list[Move], options: argparse.Namespace, output: Output, seconds: float | None) -> None:
+    """Write a line for each thing that was done, and on a terminal how much that was; ``None`` of a failure."""
     if output.as_json:
         write_array(move.json(dry_run=options.dry_run) for move in moves)
         return
@@ -304,7 +319,7 @@ def _tell(moves: list[Move], options: argparse.Namespace, output: Output, second
                 output.line(move.target)
             continue
         output.line(("(dry run) " if options.dry_run else "") + move.text())
-    if output.quiet or not output.terminal:
+    if output.quiet or not output.terminal or seconds is None:
         return
     sys.stdout.flush()
     done = [move for move in moves if move.action not in ("skip", "delete")]

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from holdall._s3 import S3
 from holdall.store import InvalidNameError, NotFoundError
+from holdall_store.transfer._s3_base import Done
 from holdall_store.transfer._s3_list import Listing
 from holdall_store.transfer.s3 import S3Object
 
@@ -91,6 +92,15 @@ class Link(S3):
     """Reaches any bucket, lists what begins with any text, and knows for its bar how many bytes there are to move."""
 
     bytes_expected: int | None = None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._done = []
+
+    @property
+    def done(self) -> list[Done]:
+        """All that was done, also by a verb that failed."""
+        return self._done or []
 
     def _watched(self, verb: str, total: int | None, bytes_total: int | None = None) -> Any:
         return super()._watched(verb, total, bytes_total or self.bytes_expected)

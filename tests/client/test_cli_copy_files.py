@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.storage._s3 import Reply, Request, failure
 
 import holdall
 from holdall._cli import main
@@ -155,3 +156,49 @@ def test_who_asks(
     assert main(command) == 1
     assert "There are no credentials for S3. Sign in" in capsys.readouterr().err
     assert bucket.log == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["cp", "-r", "s3://bucket/p", "new"], ["sync", "s3://bucket/p", "new"], ["sync", "d", "s3://bucket/p"]],
+)
+def test_what_was_done_before_a_failure_has_its_lines(
+    arguments: list[str], bucket: BucketServer, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is told is there afterwards; the error tells of what is not."""
+    bucket.store("p/bad", b"old")
+    for number in range(8):
+        bucket.store(f"p/{number}", b"1")
+        (folder / "d" / f"s{number}").write_text("1")
+    (folder / "d" / "bad").write_text("new one")
+
+    def refuse(request: Request) -> Reply | None:
+        return failure(403, "AccessDenied") if request.method in ("GET", "PUT") and request.key == "p/bad" else None
+
+    bucket.fault = refuse
+    assert main(arguments) == 1
+
+    out, err = capsys.readouterr()
+    assert "p/bad" in err
+    told = {line.rpartition(" to ")[2] for line in out.splitlines()}
+    if arguments[-1] == "new":
+        there = {f"new/{path.name}" for path in (folder / "new").iterdir()}
+    else:
+        there = {f"s3://bucket/{key}" for key in bucket.keys() if key[2:3] in ("s", "a")}  # noqa: SIM118
+    assert told <= there
+
+
+def test_what_sync_deleted_before_a_failure_has_its_lines(
+    bucket: BucketServer, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder that made room for a file is told of, even if the file does not come."""
+    bucket.store("p/sub", b"new")
+    (folder / "d" / "sub" / "x").write_text("1")
+    bucket.fault = lambda request: failure(403, "AccessDenied") if request.key == "p/sub" else None
+
+    assert main(["sync", "s3://bucket/p", "d", "--delete"]) == 1
+
+    out, err = capsys.readouterr()
+    assert out == "delete: d/sub/x\n"
+    assert "p/sub" in err
+    assert [path.name for path in (folder / "d").iterdir()] == ["a.txt"]

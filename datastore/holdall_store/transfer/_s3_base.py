@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Generator
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from holdall_store.transfer._s3_session import Progress, Reporter, Session
 
-__all__ = ["S3Base", "Tick"]
+__all__ = ["Done", "S3Base", "Tick"]
 
 REPORT_EVERY: Final = 0.1
 """Seconds between two reports of progress: for people it need not be more often, and a report may be slow."""
@@ -18,11 +18,20 @@ Tick = Callable[[int, int], None]
 """Called with how many objects and bytes more are done."""
 
 
+class Done(NamedTuple):
+    """What was ``put`` or ``delete``d: a URL or a path; by the verbs for folders, the path in the target."""
+
+    action: str
+    target: str
+    size: int | None
+
+
 class S3Base:
     """Holds the session, and reports progress."""
 
     _session: Session
     _progress: bool | Reporter | None
+    _done: list[Done] | None = None
 
     def _default_reporter(self) -> contextlib.AbstractContextManager[Reporter | None]:
         """Return who gets the progress of a verb where the caller wished for nobody: here nobody, elsewhere a bar."""
@@ -61,6 +70,11 @@ class S3Base:
                 if report is not None:
                     progress.seconds = session.clock() - begun
                     report(progress)
+
+    def _did(self, action: str, target: str, size: int | None = None) -> None:
+        """Take note of what is done, where somebody wants to know it even if the verb fails."""
+        if self._done is not None:
+            self._done.append(Done(action, target, size))
 
     @property
     def url(self) -> str | None:

@@ -92,9 +92,11 @@ class S3Folders(S3Writing):
         if dry_run:
             return steps
         gone = folder.make_room(room, doomed)
+        for path in sorted(gone & doomed):
+            self._did("delete", path)
         self._fetch("sync", listing, put, folder)
         for path in sorted(doomed - gone):
-            folder.delete(path)
+            self._did("delete", folder.delete(path))
         return steps
 
     def _sync_up(self, root: str, url: str, *, delete: bool, dry_run: bool, checksum: bool) -> list[Step]:
@@ -149,8 +151,10 @@ class S3Folders(S3Writing):
             if step.action == "put"
         )
         with self._watched("sync", len(steps)) as tick:
-            for _ in session.run(jobs):
+            puts = (step for step in steps if step.action == "put")
+            for step, _ in zip(puts, session.run(jobs), strict=True):
                 tick(1, 0)
+                self._did("put", step.path, step.size)
         self._delete_all(target, there, steps)
         return steps
 
@@ -169,7 +173,10 @@ class S3Folders(S3Writing):
 
         total = sum(entry.size or 0 for _, entry in entries)
         with self._watched(verb, len(entries), total) as tick:
-            done = list(fetch_files(session.reader(), session.run, items(), tick))
+            done = []
+            for each in fetch_files(session.reader(), session.run, items(), tick):
+                self._did("put", entries[each.item.number][0], each.size)
+                done.append(each)
         return [each.item.path for each in sorted(done, key=lambda each: each.item.number)]
 
     def _send(self, verb: str, root: str, files: list[Entry], listing: Listing) -> list[str]:
@@ -190,15 +197,18 @@ class S3Folders(S3Writing):
             results = []
             for result in self._upload(items(), overwrite=True):
                 tick(1, result.size)
+                self._did("put", files[result.number].path, result.size)
                 results.append(result)
         results.sort(key=lambda result: result.number)
         return [f"s3://{each.place.bucket}/{each.place.key}" for each in results]
 
     def _delete_all(self, listing: Listing, entries: dict[str, Listed], steps: list[Step]) -> None:
-        doomed = [Doomed(entries[step.path].key) for step in steps if step.action == "delete"]
-        batches = (doomed[at : at + DELETE_KEYS_MAX] for at in range(0, len(doomed), DELETE_KEYS_MAX))
-        for _ in self._session.run(delete_job(listing.bucket, batch) for batch in batches):
-            continue
+        doomed = [step for step in steps if step.action == "delete"]
+        batches = [doomed[at : at + DELETE_KEYS_MAX] for at in range(0, len(doomed), DELETE_KEYS_MAX)]
+        jobs = (delete_job(listing.bucket, [Doomed(entries[step.path].key) for step in batch]) for batch in batches)
+        for batch, _ in zip(batches, self._session.run(jobs), strict=True):
+            for step in batch:
+                self._did("delete", step.path, step.size)
 
 
 def _url_listing(url: str) -> Listing:

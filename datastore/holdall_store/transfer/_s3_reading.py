@@ -139,8 +139,8 @@ class S3Reading(S3Base):
                 yield FetchItem(number, _whole(session.wanted(key)), plain_target(path) if follow else path)
 
         with self._watched("get_files", _count(keys_and_paths)) as tick:
-            for _ in fetch_files(session.reader(), session.run, items(), tick):
-                continue
+            for done in fetch_files(session.reader(), session.run, items(), tick):
+                self._did("put", paths[done.item.number], done.size)
         return paths
 
     def info(self, key: Key | None = None, return_missing: bool = False, version_id: str | None = None) -> S3Object:

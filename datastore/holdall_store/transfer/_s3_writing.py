@@ -90,6 +90,7 @@ class S3Writing(S3Base):
         with self._watched(verb, total) as tick:
             for result in self._upload(items, overwrite=overwrite, resume=resume, made_on_the_way=total is None):
                 tick(1, result.size)
+                self._did("put", f"s3://{result.place.bucket}/{result.place.key}", result.size)
                 results.append(result)
         results.sort(key=lambda result: result.number)
         return [(each.place.name, f"s3://{each.place.bucket}/{each.place.key}") for each in results]
@@ -177,8 +178,9 @@ class S3Writing(S3Base):
 
         session = self._session
         with self._watched("copy_many", _count(sources_and_targets)) as tick:
-            for _ in session.run(jobs()):
+            for number, _ in enumerate(session.run(jobs())):
                 tick(1, 0)
+                self._did("put", urls[number])
         return urls
 
     def _copy_item(self, source: str | S3Object, target: str) -> CopyItem:
