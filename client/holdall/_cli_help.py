@@ -110,7 +110,8 @@ examples:
 """
 
 SYNC: Final = """
-Copied is what DST has not, what differs in size, and what was modified later in SRC. Nothing else is sent.
+Copied is what DST has not, what differs in size, and what was modified later in SRC. Nothing else is sent: where files
+of the same size may have an older time and another content, --checksum compares contents.
 
 examples:
   holdall sync images s3://bucket/images
