@@ -72,8 +72,6 @@ class Session:
         )
         if not root:
             self.config = replace(self.config, bucket="")
-        if not root:
-            self.config = replace(self.config, bucket="")
         self.encryption = encryption
         self.concurrency = _check_number(concurrency, "concurrency")
         self.memory = default_memory() if memory is None else parse_size(memory, "memory")
