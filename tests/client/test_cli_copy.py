@@ -269,7 +269,7 @@ def test_what_makes_no_sense_is_2(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["s3://bucket/nothing", "."], "no object s3://bucket/nothing"),
+        (["s3://bucket/nothing", "."], "no object 'nothing' in s3://bucket"),
         (["s3://bucket/p", "."], "it is a folder, so that it takes -r"),
         (["-r", "s3://bucket/nothing/", "new"], "nothing in s3://bucket/nothing/"),
         (["s3://bucket/*.nothing", "new/"], "matches '*.nothing'"),

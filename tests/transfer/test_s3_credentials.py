@@ -40,6 +40,7 @@ def test_keys_in_full(variables: dict[str, str], token: str | None) -> None:
     """Both of them, with the token of a session under its new name or the old one."""
     found = read_access_keys({**KEYS, **variables})
 
+    assert found is not None
     assert found == AccessKeys("an-id", "a-secret", token)
     assert found.get_frozen_credentials() == found
     assert repr(found) == "AccessKeys()"
