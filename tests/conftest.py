@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -74,3 +75,14 @@ def empty(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ca
         return MemoryStorage
     made: Callable[[], Storage] = request.getfixturevalue("bucket").empty
     return made
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let SIGINT interrupt this process and its children.
+
+    Whoever runs the tests may ignore it, and a notebook that was executed in this process leaves a handler behind.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before if before is not None else signal.SIG_DFL)

@@ -337,6 +337,7 @@ def test_the_key_that_fails_is_named(bucket: BucketServer, folder: Path, capsys:
     assert not [name for name in below(folder / "new") if name.startswith(".") or name == "7"]
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c(bucket: BucketServer, folder: Path) -> None:
     """A command that is interrupted while an object comes ends with 130, quietly, and leaves no file."""
     bucket.store("k", b"x" * 1000)
@@ -360,6 +361,7 @@ def test_ctrl_c(bucket: BucketServer, folder: Path) -> None:
     assert below(folder / "new") == {}
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_while_a_large_object_comes(bucket: BucketServer, folder: Path) -> None:
     """It is said that the same command goes on with it, beside whose target the beginning lies."""
     bucket.store("k", os.urandom(1 << 20) * 20)

@@ -264,6 +264,7 @@ def test_a_storm_passes(server: S3Server, executor: HttpExecutor) -> None:
     assert executor.statistics()["retries"] > 100
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("how", ["close", "drop", "interrupt", "executor"])
 def test_stopping_early_leaves_nothing(server: S3Server, how: str) -> None:
     """An iterator that is closed, dropped or interrupted ends its work at once; no thread and no socket stays."""

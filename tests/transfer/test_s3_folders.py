@@ -313,7 +313,7 @@ def test_errors_of_missing_paths_are_messages(s3: S3, tmp_path: Path) -> None:
         assert isinstance(error, FileNotFoundError)
         assert error.errno == errno.ENOENT
         assert str(error).startswith("[Errno 2] There is no f")
-        assert error.strerror.endswith(f"Did you mean {name!r}?")
+        assert str(error.strerror).endswith(f"Did you mean {name!r}?")
 
 
 def test_an_upload_of_no_folder(s3: S3, tmp_path: Path) -> None:

@@ -63,6 +63,18 @@ class Prepared:
 
     def record(self, saved: str, places: Sequence[Placed], refs: Mapping[str, PackRef]) -> StoredArtifact:
         """Return the record; `places` says where each source lies (none for those that stay in the record)."""
+        if self.inline and not self.sources:  # most values of a run, and there may be thousands
+            record = ArtifactRecord(
+                type=self.encoded.type_name,
+                bytes=len(self.node),
+                new=0,
+                digest=blake3(self.node).hexdigest(),
+                saved=saved,
+                node=msgspec.Raw(self.node),
+                runs_code=self.encoded.runs_code,
+                libraries=self.encoded.libraries,
+            )
+            return StoredArtifact(record, ())
         spans = [place.spans for place in places]
         names = list(dict.fromkeys(name for parts in spans for name, _, _ in parts))
         numbers = {name: number for number, name in enumerate(names)}

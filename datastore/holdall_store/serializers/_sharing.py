@@ -22,6 +22,8 @@ __all__ = ["buffer_numbers", "child", "keys", "mark_shared", "needs_trust", "ref
 
 def mark_shared(node: Node, numbers: Mapping[int, int], hoisted: set[int], stream: Node | None) -> Node:
     """Return the tree with the nodes of shared objects numbered; those that the pickle refers to come first of all."""
+    if not numbers and stream is None:
+        return node
     holder = [node]
     first: dict[int, Node] = {}
     todo: list[tuple[Any, Any, bool]] = [(holder, 0, False)] if numbers else []
