@@ -142,8 +142,8 @@ def _ask_botocore(config: ObjectConfig, ask: Callable[[Any], _T]) -> _T:
         raise MissingDependencyError(
             "Credentials for s3:// URLs are found by botocore, which is not installed: pip install s3fs."
         ) from error
+    chain = session.Session(profile=config.profile)  # which reads nothing yet
     try:
-        chain = session.Session(profile=config.profile)
         return ask(chain)
     except importlib.import_module("botocore.exceptions").ProfileNotFound:
         raise _no_profile(chain.profile, chain.available_profiles) from None
