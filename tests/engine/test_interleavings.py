@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -65,16 +66,27 @@ def start() -> MemoryStorage:
     return storage
 
 
-def play(base: Storage, kind: type[RunWriter], schedule: tuple[int, ...]) -> bool:
-    """Let a run save and end while collector step n happens before request ``schedule[n]``; tell whether all is there."""
+def play(
+    base: Storage,
+    kind: type[RunWriter],
+    schedule: tuple[int, ...],
+    counts: Callable[[str, str], bool] = relevant,
+) -> bool:
+    """Let a run save and end while collector step n happens before request ``schedule[n]``; tell whether all is there.
+
+    Requests are those that count, of whichever thread.
+    """
     storage = copy(base, MemoryStorage())
     steps: Iterator[tuple[int, Callable[[], None]]] = iter(zip(schedule, Collector(storage).steps, strict=True))
     due = next(steps, None)
     count = 0
+    lock = threading.Lock()
 
     def gate(verb: str, key: str) -> None:
         nonlocal due, count
-        if relevant(verb, key):
+        if not counts(verb, key):
+            return
+        with lock:
             while due is not None and due[0] <= count:
                 due[1]()
                 due = next(steps, None)
