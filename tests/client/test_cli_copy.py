@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -337,14 +338,12 @@ def test_the_key_that_fails_is_named(bucket: BucketServer, folder: Path, capsys:
     assert not [name for name in below(folder / "new") if name.startswith(".") or name == "7"]
 
 
-@pytest.mark.usefixtures("interruptible")
-def test_ctrl_c(bucket: BucketServer, folder: Path) -> None:
-    """A command that is interrupted while an object comes ends with 130, quietly, and leaves no file."""
-    bucket.store("k", b"x" * 1000)
+def copy_interrupted(bucket: BucketServer, folder: Path, when: Callable[[Request], bool]) -> tuple[int, str, str]:
+    """Copy an object in a process of its own, interrupt it at a request, and return how it ended and what it wrote."""
     children: list[subprocess.Popen[str]] = []
 
     def interrupt(request: Request) -> Reply | Stall | None:
-        if request.method != "GET":
+        if request.method != "GET" or not when(request):
             return None
         children[0].send_signal(signal.SIGINT)
         return Stall()
@@ -356,8 +355,15 @@ def test_ctrl_c(bucket: BucketServer, folder: Path) -> None:
     ) as child:
         children.append(child)
         out, err = child.communicate(timeout=60)
+    return child.returncode, out, err
 
-    assert (child.returncode, out, err) == (130, "", "")
+
+@pytest.mark.usefixtures("interruptible")
+def test_ctrl_c(bucket: BucketServer, folder: Path) -> None:
+    """A command that is interrupted while an object comes ends with 130, quietly, and leaves no file."""
+    bucket.store("k", b"x" * 1000)
+
+    assert copy_interrupted(bucket, folder, lambda request: True) == (130, "", "")
     assert below(folder / "new") == {}
 
 
@@ -365,23 +371,11 @@ def test_ctrl_c(bucket: BucketServer, folder: Path) -> None:
 def test_ctrl_c_while_a_large_object_comes(bucket: BucketServer, folder: Path) -> None:
     """It is said that the same command goes on with it, beside whose target the beginning lies."""
     bucket.store("k", os.urandom(1 << 20) * 20)
-    children: list[subprocess.Popen[str]] = []
 
-    def interrupt(request: Request) -> Reply | Stall | None:
-        if request.method != "GET" or not request.headers.get("range", "").startswith("bytes=1"):
-            return None
-        children[0].send_signal(signal.SIGINT)
-        return Stall()
-
-    bucket.fault = interrupt
-    arguments = [sys.executable, "-m", "holdall", "cp", "s3://bucket/k", "new/"]
-    with subprocess.Popen(
-        arguments, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as child:
-        children.append(child)
-        out, err = child.communicate(timeout=60)
-
-    assert (child.returncode, out) == (130, "")
+    code, out, err = copy_interrupted(
+        bucket, folder, lambda request: request.headers.get("range", "").startswith("bytes=1")
+    )
+    assert (code, out) == (130, "")
     assert "The same command goes on where it was." in err
     assert [path.name.endswith(".part") for path in (folder / "new").iterdir()] == [True]
 
