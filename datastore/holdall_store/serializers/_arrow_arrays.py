@@ -438,6 +438,9 @@ def _encode_ipc(array: pa.Array, encoder: Encoder) -> dict[str, Any]:
     elif pa.types.is_run_end_encoded(array.type):
         options = pc.RunEndEncodeOptions(run_end_type=array.type.run_end_type)
         array = pc.call_function("run_end_encode", [pc.call_function("run_end_decode", [array])], options)
+        # What the encoder leaves under nulls is whatever the memory held; taking the values writes zeros there.
+        values = array.values.take(pa.array(np.arange(len(array.values))))
+        array = pa.RunEndEncodedArray.from_arrays(array.run_ends, values)
     batch = pa.record_batch([array], names=["_"])
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as stream:
