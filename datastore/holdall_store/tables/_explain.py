@@ -11,6 +11,7 @@ from holdall_store.tables._plan import cut, total
 from holdall_store.tables._query import bounds_of
 from holdall_store.tables._scan import Scan
 from holdall_store.tables._schema import leaves_below
+from holdall_store.tables._source import FetchedSource
 from holdall_store.tables._units import GroupUnit
 
 __all__ = ["ColumnStats", "Explanation", "FileInfo", "explain_scan", "gather_stats"]
@@ -77,7 +78,7 @@ def explain_scan(name: str, scan: Scan) -> Explanation:
     spans = [span for unit in plain for span in cut([*unit.first]) + cut([*unit.rest])]
     spans += [span for unit in fetched if unit.head is not None for span in unit.head.spans]
     chosen = {id(unit.file): unit.file for unit in units}.values()
-    weigh = fetched if scan.source.remote else units
+    weigh = fetched if isinstance(scan.source, FetchedSource) else units
     rows = sum(unit.rows for unit in units)
     return Explanation(
         table=name,
@@ -85,8 +86,8 @@ def explain_scan(name: str, scan: Scan) -> Explanation:
         files_read=len(chosen),
         row_groups=sum(file.footer.metadata.num_row_groups for file in chosen if file.footer is not None),
         row_groups_read=sum(len(unit.groups) for unit in units),
-        requests=len(spans) if scan.source.remote else 0,
-        bytes=total(spans) if scan.source.remote else sum(unit.weight for unit in units),
+        requests=len(spans) if isinstance(scan.source, FetchedSource) else 0,
+        bytes=total(spans) if isinstance(scan.source, FetchedSource) else sum(unit.weight for unit in units),
         late_bytes=sum(total(unit.rest) for unit in weigh),
         bytes_of_files=sum(max(file.found.size, 0) for file, _ in scan.pieces),
         rows_at_most=rows if scan.limit is None else min(rows, scan.limit),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NoReturn
 
@@ -20,7 +21,7 @@ COMPARISONS: Final = {
 """The operators, and how Arrow calls them."""
 
 
-class Expression:
+class Expression(ABC):
     """A condition on the rows of a table, made with `col`; combine them with ``&``, ``|`` and ``~``.
 
     As in SQL, a comparison with a null is neither true nor false, and only rows for which the whole is true are kept.
@@ -46,9 +47,9 @@ class Expression:
             "parentheses), not with 'and', 'or', 'not' or a chain such as 1 < col('x') < 3."
         )
 
+    @abstractmethod
     def leaves(self) -> Iterator[Leaf]:
         """Yield the conditions on single columns of which this is made."""
-        raise NotImplementedError
 
     def columns(self) -> set[str]:
         """Return the names of the columns that this looks at."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 from holdall_store.errors import FormatError
 from holdall_store.tables._plan import Span, chunk_span, needs_pad
 from holdall_store.tables._schema import count_leaves, normal_schema
-from holdall_store.tables._source import TAIL_BYTES, Found, Source, Tail, changed
+from holdall_store.tables._source import TAIL_BYTES, FetchedSource, Found, Source, Tail, changed
 
 __all__ = ["SMALL_BYTES", "Footer", "cached_footer", "load_footers", "parse_footer"]
 
@@ -176,7 +176,7 @@ def load_footers(source: Source, files: Sequence[Found]) -> Iterator[Footer | No
 
 def _load(source: Source, files: Sequence[Found]) -> list[Footer | None]:
     def first(found: Found) -> int:
-        return found.size if source.remote and 0 <= found.size <= SMALL_BYTES else TAIL_BYTES
+        return found.size if isinstance(source, FetchedSource) and 0 <= found.size <= SMALL_BYTES else TAIL_BYTES
 
     footers: list[Footer | None] = []
     longer: list[tuple[int, Found, int]] = []

@@ -9,7 +9,7 @@ from holdall_store.errors import FormatError
 from holdall_store.tables._decode import assemble
 from holdall_store.tables._pages import reach_of_rows
 from holdall_store.tables._plan import Span, coalesce, covers, total
-from holdall_store.tables._source import Fill, Source
+from holdall_store.tables._source import FetchedSource, Fill
 from holdall_store.tables._units import GroupUnit
 
 __all__ = ["HeadPlan"]
@@ -64,7 +64,7 @@ class HeadPlan:
             spans.append(Span(span.begin, min(span.begin + data + page, span.end)))
         return _few(spans)
 
-    def read(self, source: Source) -> Any:
+    def read(self, source: FetchedSource) -> Any:
         """Return the rows as a table, or ``None`` where pages are other than was thought: then all has to be fetched."""
         sparse = self.unit.file.sparse
         held: list[Span] = []

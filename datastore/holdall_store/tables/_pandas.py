@@ -10,6 +10,7 @@ from typing import Any, Literal
 from holdall_store.errors import ColumnNotFoundError, InvalidNameError, MissingDependencyError, nearest
 from holdall_store.tables._decode import concatenated
 from holdall_store.tables._scan import Scan
+from holdall_store.tables._source import MappedSource
 
 __all__ = ["to_pandas", "to_polars"]
 
@@ -23,7 +24,7 @@ def to_pandas(scan: Scan, dtype_backend: str | None, categories: Sequence[str], 
     names = _index_names(index, scan.query.schema)
     mapper = _mapper(dtype_backend)
     # Where all is here and one file is all there is, Arrow decodes every column into one piece at once.
-    alone = not scan.source.remote and len(scan.pieces) == 1 and scan.limit is None
+    alone = isinstance(scan.source, MappedSource) and len(scan.pieces) == 1 and scan.limit is None
     table = _joined(replace(scan, alone=alone).tables(), scan.query.schema)
     if categories:
         table = table.unify_dictionaries()

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from holdall_store.errors import FormatError, InvalidNameError, TableNotFoundError, UnsupportedTypeError
 from holdall_store.tables._footer import load_footers
 from holdall_store.tables._partitions import Partitioning, Values, parse_folders
-from holdall_store.tables._source import Found, Source
+from holdall_store.tables._source import FetchedSource, Found, MappedSource, Source
 from holdall_store.tables._source_local import LocalSource
 
 __all__ = ["Address", "Listing", "TableFile", "check_sources", "open_source", "resolve"]
@@ -134,7 +134,7 @@ def _is_likely_file(source: Source, address: Address) -> bool:
     key = address.key
     if address.is_glob or not _FILE_NAME.search(key):
         return False
-    return source.remote or not os.path.isdir(key)
+    return isinstance(source, FetchedSource) or not os.path.isdir(key)
 
 
 def _find(source: Source, address: Address, known: Mapping[str, Found | None]) -> tuple[str, list[Found]]:
@@ -165,7 +165,7 @@ def _find(source: Source, address: Address, known: Mapping[str, Found | None]) -
     if listed:
         names = ", ".join(each.key[len(root) :] for each in listed[:_NAMES_SHOWN])
         raise TableNotFoundError(f"{address.text} holds no data, only files that are hidden or markers ({names}).")
-    if not source.remote and os.path.isdir(key):
+    if isinstance(source, MappedSource) and os.path.isdir(key):
         raise TableNotFoundError(f"{address.text} is an empty folder.")
     raise TableNotFoundError(f"There is no file {address.text}, and no folder of that name with files in it.")
 

@@ -17,7 +17,7 @@ from holdall_store.tables._head import HeadPlan
 from holdall_store.tables._plan import Span, cut
 from holdall_store.tables._query import Query
 from holdall_store.tables._resolve import TableFile
-from holdall_store.tables._source import Fill, Source
+from holdall_store.tables._source import FetchedSource, Fill, Source
 from holdall_store.tables._units import GroupUnit, OpenFile, Unit, WholeUnit, has_any, units_of
 
 __all__ = ["BYTES_AHEAD", "DECODERS", "Piece", "Scan"]
@@ -93,7 +93,7 @@ class Scan:
         source, query = self.source, self.query
         chosen = [(file, groups) for file, groups in batch if query.condition_for(file.values) is not False]
         waits = [
-            not (whole and source.remote and 0 < file.found.size <= SMALL_BYTES)
+            not (whole and isinstance(source, FetchedSource) and 0 < file.found.size <= SMALL_BYTES)
             or groups is not None
             or cached_footer(source, file.found) is not None
             for file, groups in chosen
@@ -130,7 +130,11 @@ class Scan:
                     yield from self._read([unit]) if table is None else [table]
                 continue
             for window in self._windows(run, late=late):
-                yield from self._read_late(list(window)) if late and self.source.remote else self._read(window)
+                yield from (
+                    self._read_late(list(window))
+                    if late and isinstance(self.source, FetchedSource)
+                    else self._read(window)
+                )
 
     def _windows(self, run: Iterator[Unit], *, late: bool) -> Iterator[Iterable[Unit]]:
         """Yield the pieces of `run` in those groups in which they are begun together."""
@@ -139,7 +143,7 @@ class Scan:
             while window := list(itertools.islice(run, size)):
                 yield window
                 size *= 2
-        elif late and self.source.remote:
+        elif late and isinstance(self.source, FetchedSource):
             held, weight = [], 0
             for unit in run:
                 held.append(unit)
@@ -173,7 +177,7 @@ class Scan:
 
     def _fetch(self, units: Iterable[Unit], spans: Callable[[Unit], list[Span]]) -> Iterator[Unit]:
         """Yield pieces when their bytes are there."""
-        if not self.source.remote:
+        if not isinstance(self.source, FetchedSource):
             yield from units
             return
         fills = (self._fill(unit, spans(unit)) for unit in units)

@@ -10,7 +10,7 @@ from typing import Any, Final
 from holdall_store.errors import IntegrityError
 from holdall_store.tables._plan import Span
 
-__all__ = ["TAIL_BYTES", "Fill", "Found", "Source", "Tail", "changed"]
+__all__ = ["TAIL_BYTES", "FetchedSource", "Fill", "Found", "MappedSource", "Source", "Tail", "changed"]
 
 TAIL_BYTES: Final = 128 << 10
 """The last part of a file that is asked for before anything is known of it: most footers fit."""
@@ -57,11 +57,9 @@ class Source(ABC):
     """A place with files. Its methods may be called from any thread, and in a forked child.
 
     Errors are those of `holdall_store.errors`, and name the file. What has another version than the one that is asked
-    for raises `IntegrityError`: bytes of two versions are never given together.
+    for raises `IntegrityError`: bytes of two versions are never given together. Each is a `FetchedSource` or a
+    `MappedSource`.
     """
-
-    remote: bool = True
-    """Whether bytes are fetched; where not, files are mapped (`map`)."""
 
     @property
     @abstractmethod
@@ -80,21 +78,29 @@ class Source(ABC):
     def tails(self, wanted: Sequence[tuple[Found, int]]) -> Iterator[Tail | None]:
         """Yield the last so many bytes of each file, in order, all of it where it has no more; ``None``: no such file."""
 
-    def fetch(self, fills: Iterable[Fill], *, bytes_max: int, ordered: bool = True) -> Iterator[Fill]:
-        """Yield each of `fills` when all of its ranges are in its target; about `bytes_max` bytes are under way."""
-        raise NotImplementedError
-
-    def map(self, found: Found) -> Any:
-        """Return a file as a source for Arrow, where files are mapped."""
-        raise NotImplementedError
-
     def arrow_filesystem(self) -> tuple[Any, Callable[[str], str]] | None:
         """Return a filesystem of pyarrow's for the same place, and how keys are called there, if there is one."""
         return None
 
+
+class FetchedSource(Source):
+    """A place whose bytes travel: only those that are asked for, checked as they come."""
+
+    @abstractmethod
+    def fetch(self, fills: Iterable[Fill], *, bytes_max: int, ordered: bool = True) -> Iterator[Fill]:
+        """Yield each of `fills` when all of its ranges are in its target; about `bytes_max` bytes are under way."""
+
+
+class MappedSource(Source):
+    """A place whose files can be mapped."""
+
+    @abstractmethod
+    def map(self, found: Found) -> Any:
+        """Return a file as a source for Arrow."""
+
+    @abstractmethod
     def check(self, found: Found) -> None:
-        """Raise `IntegrityError` if a mapped file has changed; files that are fetched are checked as they come."""
-        raise NotImplementedError
+        """Raise `IntegrityError` if a file that was mapped has changed."""
 
 
 def changed(url: str, detail: str) -> IntegrityError:

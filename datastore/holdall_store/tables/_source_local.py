@@ -8,15 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from holdall_store.errors import AccessDeniedError, StorageError
-from holdall_store.tables._source import Found, Source, Tail, changed
+from holdall_store.tables._source import Found, MappedSource, Tail, changed
 
 __all__ = ["LocalSource"]
 
 
-class LocalSource(Source):
+class LocalSource(MappedSource):
     """The local disk: keys are absolute paths. Symbolic links are followed."""
-
-    remote = False
 
     @property
     def identity(self) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from holdall_store.errors import IntegrityError, StorageError
 from holdall_store.storage import without_secrets
 from holdall_store.storage.buckets import ObjectConfig, make_config
-from holdall_store.tables._source import Fill, Found, Source, Tail, changed
+from holdall_store.tables._source import FetchedSource, Fill, Found, Tail, changed
 from holdall_store.transfer._exchange import Job, Request, Response
 from holdall_store.transfer._plan import parse_content_range
 from holdall_store.transfer._s3_list import Listing, list_job
@@ -38,7 +38,7 @@ def _executor_of(config: ObjectConfig) -> HttpExecutor:
         return executor
 
 
-class S3Source(Source):
+class S3Source(FetchedSource):
     """A bucket: keys are those of its objects. A pickle holds no secrets."""
 
     def __init__(self, scheme: str, bucket: str, storage_options: Mapping[str, Any] | None) -> None:

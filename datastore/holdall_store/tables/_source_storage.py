@@ -10,7 +10,7 @@ from typing import Any, Final
 from holdall_store.errors import IntegrityError, ObjectNotFoundError
 from holdall_store.storage import Storage, open_storage, without_secrets
 from holdall_store.tables._plan import Span
-from holdall_store.tables._source import Fill, Found, Source, Tail, changed
+from holdall_store.tables._source import FetchedSource, Fill, Found, Tail, changed
 from holdall_store.transfer import run_ordered
 
 __all__ = ["StorageSource"]
@@ -24,7 +24,7 @@ FILLS_AT_ONCE: Final = 64
 _numbers = itertools.count()
 
 
-class StorageSource(Source):
+class StorageSource(FetchedSource):
     """A storage behind the contract of `holdall_store.storage`: Google's, Azure's, any filesystem of fsspec's, memory.
 
     The contract tells no versions, so a file that is replaced by one of the same size is noticed only if its bytes make

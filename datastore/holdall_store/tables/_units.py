@@ -13,7 +13,7 @@ from holdall_store.tables._plan import Span, coalesce, total
 from holdall_store.tables._query import GroupPlan, Query, plan_file
 from holdall_store.tables._resolve import TableFile
 from holdall_store.tables._schema import leaves_below
-from holdall_store.tables._source import Source, Tail
+from holdall_store.tables._source import MappedSource, Source, Tail
 from holdall_store.tables._sparse import SparseFile
 
 __all__ = ["UNIT_BYTES", "GroupUnit", "OpenFile", "Unit", "WholeUnit", "has_any", "units_of"]
@@ -51,7 +51,7 @@ class OpenFile:
     @property
     def is_here(self) -> bool:
         """Whether nothing has to be fetched."""
-        return not self.source.remote or (self.footer is not None and self.footer.whole is not None)
+        return isinstance(self.source, MappedSource) or (self.footer is not None and self.footer.whole is not None)
 
     @property
     def sparse(self) -> SparseFile:
@@ -62,7 +62,7 @@ class OpenFile:
 
     def reader(self, spans: Sequence[Span]) -> Any:
         """Return a source for Arrow that has the bytes in `spans`."""
-        if not self.source.remote:
+        if isinstance(self.source, MappedSource):
             if self._mapped is None:
                 self._mapped = self.source.map(self.file.found)
             else:
@@ -162,7 +162,7 @@ class GroupUnit(Unit):
             threads=threads,
             dictionaries=self.dictionaries,
         )
-        if not self.file.source.remote:
+        if isinstance(self.file.source, MappedSource):
             self.file.source.check(self.file.file.found)
         return columns
 
