@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import stat
 import threading
 from collections.abc import Callable
@@ -31,13 +32,10 @@ class Opaque:
 
 def record(flow: str = "churn", *, fail: bool = False, **objects: object) -> str:
     """Record a run, and return its id."""
-    try:
-        with holdall.run(flow) as run:
-            run.save(objects)
-            if fail:
-                raise ValueError("on purpose")
-    except ValueError:
-        pass
+    with contextlib.suppress(ValueError), holdall.run(flow) as run:
+        run.save(objects)
+        if fail:
+            raise ValueError("on purpose")
     return run.id
 
 

@@ -70,8 +70,8 @@ def test_params(params: Any, expected: dict[str, Any] | None) -> None:
 
 def test_nan_param() -> None:
     """A parameter that is not a number comes back as one."""
-    with holdall.run("churn", params={"x": math.nan}):
-        pass
+    with holdall.run("churn", params={"x": math.nan}) as run:
+        assert math.isnan(run.params["x"])
     assert math.isnan(holdall.Run("churn").params["x"])
 
 

@@ -39,9 +39,11 @@ def test_a_script_that_git_does_not_know(tmp_path: Path) -> None:
 
 def info() -> dict[str, object]:
     """Record a run, and return what it says of this process."""
-    with holdall.run("churn"):
-        pass
-    return dict(holdall.Run("churn").info)
+    with holdall.run("churn") as run:
+        begun = run.id
+    found = holdall.Run("churn")
+    assert found.id == begun
+    return dict(found.info)
 
 
 def git(*arguments: str) -> str:

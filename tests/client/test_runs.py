@@ -423,10 +423,11 @@ def test_small_values_that_cannot_be_flushed(monkeypatch: pytest.MonkeyPatch, ca
 
 def test_empty_run() -> None:
     """A run that saves nothing is recorded all the same."""
-    with holdall.run("churn"):
-        pass
+    with holdall.run("churn") as run:
+        assert list(run) == []
 
     found = holdall.Run("churn")
+    assert found.id == run.id
     assert (found.keys(), len(found), list(found), found.metrics) == ([], 0, [], {})
     with pytest.raises(holdall.ArtifactNotFoundError, match="holds none"):
         found["model"]
@@ -451,8 +452,8 @@ def test_refused_flows(flow: object) -> None:
 
 def test_an_empty_id_names_no_run() -> None:
     """An empty run id is refused, also where the flow has a single run that it could be the beginning of."""
-    with holdall.run("churn"):
-        pass
+    with holdall.run("churn") as run:
+        assert run.id
     with pytest.raises(holdall.RunNotFoundError, match="empty id"):
         holdall.Flow("churn")[""]
 

@@ -20,7 +20,7 @@ _info = None
 
 
 class IterableDataset:
-    pass
+    """What datasets are made of."""
 
 
 def get_worker_info():

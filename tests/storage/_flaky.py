@@ -47,7 +47,6 @@ class Fault(Protocol):
 
     def strike(self, turn: Turn) -> None:
         """Handle the exchange; `ConnectionEnds` ends its connection."""
-        ...
 
 
 Schedule = Callable[[Exchange], Fault | None]

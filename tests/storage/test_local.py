@@ -13,6 +13,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests._descriptors import open_descriptors
 
 from holdall_store.errors import AlreadyExistsError, IntegrityError, InvalidNameError, ObjectNotFoundError, StorageError
 from holdall_store.storage import LocalStorage, open_storage
@@ -35,11 +36,6 @@ def umask(mask: int) -> Iterator[None]:
 def mode(path: Path) -> int:
     """Return the permission bits of `path`."""
     return stat.S_IMODE(path.lstat().st_mode)
-
-
-def open_descriptors() -> int:
-    """Return how many descriptors this process has open."""
-    return len(os.listdir("/dev/fd"))
 
 
 @pytest.fixture
@@ -345,7 +341,7 @@ def test_no_descriptor_stays_open(storage: LocalStorage, root: Path) -> None:
         storage.delete(["a/x", "b/x", "link/x"])
         with pytest.raises(InvalidNameError):
             storage.delete(["a/x", ".."])
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
 
 
 def test_a_url_opens_the_same_folder(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
+from tests._descriptors import open_descriptors
 from tests.storage._s3 import Cut, Reply, S3Server, Stall, failure
 from tests.storage._s3 import Request as Asked
 from tests.transfer._raw import RawServer, answer, get, key_of, make_executor
@@ -62,11 +63,6 @@ def content(number: int) -> bytes:
 def own_threads() -> set[threading.Thread]:
     """Return the threads of executors; other tests in this process may have left some."""
     return {thread for thread in threading.enumerate() if thread.name.startswith("holdall-transfer")}
-
-
-def descriptors() -> int:
-    """Return how many descriptors this process has open."""
-    return len(os.listdir("/proc/self/fd"))
 
 
 def settles(condition: Callable[[], bool]) -> bool:
@@ -269,7 +265,7 @@ def test_a_storm_passes(server: S3Server, executor: HttpExecutor) -> None:
 def test_stopping_early_leaves_nothing(server: S3Server, how: str) -> None:
     """An iterator that is closed, dropped or interrupted ends its work at once; no thread and no socket stays."""
     gc.collect()
-    before, threads = descriptors(), own_threads()
+    before, threads = open_descriptors(), own_threads()
     begun: list[int] = []
     closed: list[int] = []
 
@@ -302,7 +298,7 @@ def test_stopping_early_leaves_nothing(server: S3Server, how: str) -> None:
     executor.close()
     executor.close()
     assert own_threads() <= threads
-    assert settles(lambda: descriptors() <= before)
+    assert settles(lambda: open_descriptors() <= before)
     with pytest.raises(StorageError, match="closed"):
         list(executor.run([several([1])], bytes_max=1))
 
