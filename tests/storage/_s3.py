@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -74,6 +75,7 @@ class S3Server:
         self.fault: Callable[[Request], Reply | Cut | Stall | None] = lambda request: None
         self.ignores_conditions = False
         self.misses_deleted = False
+        self.resets = 0
         self._lock = threading.Lock()
         self._listen(0)
 
@@ -94,8 +96,9 @@ class S3Server:
         return [request.verb for request in self.log]
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Forget everything, and what clients that are gone have asked for but not got."""
         with self._lock:
+            self.resets += 1
             self.buckets = {"bucket": {}}
             self.log = []
         self.fault = lambda request: None
@@ -111,9 +114,11 @@ class S3Server:
         self._server.shutdown()
         self._server.server_close()
 
-    def answer(self, request: Request) -> Reply | Stall | None:
+    def answer(self, request: Request, is_stale: Callable[[], bool] = lambda: False) -> Reply | Stall | None:
         """Do what is asked and return the answer; ``None`` cuts the connection."""
         with self._lock:
+            if is_stale():
+                return None
             self.log.append(request)
             fault = self.fault(request)
             if isinstance(fault, Reply | Stall):
@@ -221,6 +226,23 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     wbufsize = -1  # one packet for head and body
 
+    def setup(self) -> None:
+        super().setup()
+        assert isinstance(self.server, _Server)
+        self.resets = self.server.owner.resets
+
+    def _is_stale(self) -> bool:
+        """Tell whether the client went away before the server was reset: an earlier test cancelled the request."""
+        assert isinstance(self.server, _Server)
+        if self.resets == self.server.owner.resets:
+            return False
+        try:
+            return not self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
     def _serve(self) -> None:
         parts = urlsplit(self.path)
         bucket, _, key = unquote(parts.path).lstrip("/").partition("/")
@@ -228,7 +250,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         headers = {name.lower(): value for name, value in self.headers.items()}
         assert isinstance(self.server, _Server)
-        reply = self.server.owner.answer(Request(self.command, bucket, key, query, headers, body))
+        reply = self.server.owner.answer(Request(self.command, bucket, key, query, headers, body), self._is_stale)
         if isinstance(reply, Stall):
             self.connection.recv(1)
             reply = None
