@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from holdall._client import Client
+from holdall._flow_aliases import FlowAliases
 from holdall._messages import listed, shown
 from holdall._run import Run
 from holdall._values import check_tags, normal_form
@@ -72,6 +73,23 @@ class Flow:
     def namespaces(self) -> tuple[str, ...]:
         """The namespaces in which runs are looked for."""
         return self._homes
+
+    @property
+    def aliases(self) -> FlowAliases:
+        """The aliases by name: ``flow.aliases["champion"].history``, ``.rollback()``, ``.remove()``.
+
+        >>> import holdall
+        >>> for value in ("v1", "v2"):
+        ...     with holdall.run("churn") as run:
+        ...         saved = run.save(model=value)
+        ...     holdall.alias(f"churn@{run.id}", "champion", note=f"{value} passed the shadow test")
+        >>> champion = holdall.Flow("churn").aliases["champion"]
+        >>> [change.note for change in champion.history]
+        ['v1 passed the shadow test', 'v2 passed the shadow test']
+        >>> champion.rollback(note="v2 is slow").data.model
+        'v1'
+        """
+        return FlowAliases(self)
 
     @property
     def latest_run(self) -> Run:

@@ -5,18 +5,29 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
+from holdall._aliases import check_alias, check_note
 from holdall._artifact import Artifact
 from holdall._client import Client, missing_artifact
+from holdall._defaults import default_user
 from holdall._messages import readable
+from holdall._reference import Reference
 from holdall._text import count_text
 from holdall._values import MetricPoint, decode_params, normal_form, number, points_of
 from holdall.store import ArtifactNotFoundError
-from holdall_store.format import ExceptionInfo
+from holdall_store.format import ExceptionInfo, check_namespace
 from holdall_store.repository import RunView, parse_time
 
-__all__ = ["Run", "RunData"]
+__all__ = ["Run", "RunData", "RunOrigin"]
+
+
+class RunOrigin(NamedTuple):
+    """The run that another one was promoted from, by its reference, who did it, and why."""
+
+    reference: str
+    who: str
+    note: str
 
 
 class Run:
@@ -115,6 +126,9 @@ class Run:
         _ = self.metrics[name]  # which says what there is instead
         if not view.metrics_whole:
             view = self._client.repository.catalog.whole_run(self.namespace, self.flow, self.id)
+        if name not in view.metrics and view.origin is not None:  # its points stay with the run that logged them
+            origin = view.origin
+            return _rebuild(self._client, origin.namespace, origin.flow, origin.run).metric(name)
         return points_of(view.metrics[name])
 
     @property
@@ -141,6 +155,39 @@ class Run:
     def artifacts(self) -> list[Artifact]:
         """The artifacts, in the order in which they were saved."""
         return list(self)
+
+    @property
+    def origin(self) -> RunOrigin | None:
+        """Where it was promoted from, by whom and why; ``None`` for a run that was recorded where it lies."""
+        origin = self._view.origin
+        if origin is None:
+            return None
+        return RunOrigin(str(Reference(origin.namespace, origin.flow, run=origin.run)), origin.who, origin.note)
+
+    def promote(self, namespace: str, *, alias: str | None = None, note: str = "") -> Run:
+        """Make it a new run of another namespace, such as ``production:churn``, and return that.
+
+        No byte of an artifact is copied: the new run refers to what is stored, and names this one as its `origin`. It
+        is the newest run there, so who loads ``churn/model`` in that namespace gets it. With `alias`, that alias means
+        the new run from then on. Raises `RunStateError` while the run goes on.
+
+        >>> import holdall
+        >>> with holdall.run("churn") as run:
+        ...     saved = run.save(model="v1")
+        >>> promoted = holdall.Run(run.pathspec).promote("production:churn", alias="champion", note="passed")
+        >>> holdall.load("production:churn/churn/model:champion")
+        'v1'
+        """
+        client = self._client._beside(check_namespace(namespace))
+        if alias is not None:
+            check_alias(alias)
+        view = self._client.repository.promote(
+            self._view, str(client.namespace), who=default_user(client.settings), note=check_note(note)
+        )
+        promoted = Run._of(client, view)
+        if alias is not None:
+            client.aliases.set(promoted, alias, note=note, who=default_user(client.settings))
+        return promoted
 
     def reload(self) -> Run:
         """Return the run as it is now."""

@@ -20,6 +20,7 @@ __all__ = [
     "ExceptionInfo",
     "GcRecord",
     "LogHead",
+    "OriginInfo",
     "PackRef",
     "RunRecord",
     "Series",
@@ -98,6 +99,16 @@ class ExceptionInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     traceback: str = ""
 
 
+class OriginInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The run that another one was promoted from: where it lies, who did it, and why."""
+
+    namespace: str
+    flow: str
+    run: str
+    who: str = ""
+    note: str = ""
+
+
 class Versioned(msgspec.Struct, kw_only=True):
     """What every record of this version begins with."""
 
@@ -139,6 +150,7 @@ class RunRecord(LogHead, kw_only=True, omit_defaults=True):
     summary: dict[str, float | int | bool | str] = {}
     """The last value of every metric so far."""
     exception: ExceptionInfo | None = None
+    origin: OriginInfo | None = None
     complete: bool = False
     """This record alone tells all of the run but the points of its metrics in earlier records."""
 
@@ -153,6 +165,8 @@ class AliasRecord(LogHead, kw_only=True, omit_defaults=True):
     """The run that the alias points at; empty after a removal."""
     who: str = ""
     note: str = ""
+    back_to: int | None = None
+    """The slot whose target a rollback restored: the next rollback goes on from there."""
 
 
 class GcRecord(LogHead, kw_only=True, omit_defaults=True):

@@ -29,6 +29,7 @@ from holdall_store.repository._log import CREATE_TRIES, answer_was_lost
 from holdall_store.repository._offline import OfflineStorage
 from holdall_store.repository._reader import BufferReader, Pending, lost
 from holdall_store.repository._run_writer import RunHead, RunWriter
+from holdall_store.repository._views import RunView
 from holdall_store.storage import Storage
 
 if TYPE_CHECKING:
@@ -120,8 +121,7 @@ class Repository:
 
     def create(self) -> StoreRecord:
         """Make the store if there is none, and return what it says of itself."""
-        if isinstance(self.storage, OfflineStorage):
-            self.storage.refuse_to_write()
+        self.refuse_offline()
         try:
             return self.record()
         except StoreNotFoundError:
@@ -164,8 +164,7 @@ class Repository:
 
         Where requests take their time, the first ones are made ready while the caller computes.
         """
-        if isinstance(self.storage, OfflineStorage):
-            self.storage.refuse_to_write()
+        self.refuse_offline()
         if self.storage.traits.concurrency and self._record is None:
             threading.Thread(target=self._prepare, name="holdall-prepare", daemon=True).start()
         started = self.clock.now()
@@ -181,6 +180,18 @@ class Repository:
         return RunWriter(
             self.storage, self.index, head, clock=self.clock, ratio_max=self._ratio_max(), info=info, create=self.create
         )
+
+    def promote(self, view: RunView, namespace: str, *, who: str = "", note: str = "") -> RunView:
+        """Make a run that has ended a new run of another namespace, by reference, and return that."""
+        from holdall_store.repository._promotion import promote
+
+        self.refuse_offline()
+        return promote(self.storage, self.clock, view, namespace, who=who, note=note)
+
+    def refuse_offline(self) -> None:
+        """Raise `OfflineError` where nothing may be asked of the storage: something was to be written."""
+        if isinstance(self.storage, OfflineStorage):
+            self.storage.refuse_to_write()
 
     def _prepare(self) -> None:
         try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from holdall_store.errors import FormatError, IntegrityError
-from holdall_store.format import ExceptionInfo, RunRecord, Series
+from holdall_store.format import ExceptionInfo, OriginInfo, RunRecord, Series
 from holdall_store.repository._artifacts import StoredArtifact
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class RunView:
     metrics_whole: bool = True
     """The points of all metrics are here, rather than in earlier records that were not read."""
     exception: ExceptionInfo | None = None
+    origin: OriginInfo | None = None
 
 
 def merge_records(records: Sequence[RunRecord], where: str, *, first: int = 0) -> RunView:
@@ -89,6 +90,7 @@ def _apply(view: RunView, record: RunRecord) -> None:
     view.info = {**view.info, **record.info}
     view.summary = {**view.summary, **record.summary}
     view.exception = record.exception or view.exception
+    view.origin = record.origin or view.origin
     for name, series in record.metrics.items():
         view.metrics.setdefault(name, []).append(series)
     for name, artifact in record.artifacts.items():
