@@ -129,14 +129,23 @@ class Bench:
         return env | dict(extra or {})
 
     def child(
-        self, function: Callable[..., Sample], /, *, environ: Mapping[str, str] | None = None, **arguments: Any
+        self,
+        function: Callable[..., Sample],
+        /,
+        *,
+        environ: Mapping[str, str] | None = None,
+        python: str = sys.executable,
+        **arguments: Any,
     ) -> dict[str, Any]:
-        """Call a function of a benchmark file in a new process, and return what it returns. Paths become text."""
+        """Call a function of a benchmark file in a new process, and return what it returns. Paths become text.
+
+        `python` is the interpreter, for who needs packages that do not agree with ours.
+        """
         module = Path(function.__code__.co_filename).stem
         passed = {name: str(value) if isinstance(value, Path) else value for name, value in arguments.items()}
         self.settle()
         output = self.execute(
-            [sys.executable, "-m", "benchmarks._child", f"benchmarks.{module}", function.__name__, json.dumps(passed)],
+            [python, "-m", "benchmarks._child", f"benchmarks.{module}", function.__name__, json.dumps(passed)],
             environ=environ,
         )
         result: dict[str, Any] = json.loads(output.rpartition("\n")[2])

@@ -234,6 +234,10 @@ function _M.serve()
   if method == "GET" and key == "" then return list(root .. "/" .. bucket .. "/", bucket) end
   if method == "HEAD" and key == "" then return ngx.exit(200) end
   if method ~= "GET" and method ~= "HEAD" then return failure(501, "NotImplemented") end
+  -- nginx would answer 403 to a folder, of which S3 knows nothing.
+  if method == "HEAD" and bucket ~= "any" and not stat(root .. "/" .. bucket .. "/" .. key) then
+    return failure(404, "NoSuchKey")
+  end
 end
 
 function _M.count()
@@ -241,8 +245,10 @@ function _M.count()
   local method = ngx.req.get_method()
   if method == "GET" and ngx.var.uri:match("^/[^/]+/?$") then method = "LIST" end
   counts:incr(method, 1, 0)
+  counts:incr("bytes", tonumber(ngx.var.body_bytes_sent) or 0, 0)
   if ngx.var.connection_requests == "1" then counts:incr("connections", 1, 0) end
-  if ngx.status >= 400 then counts:incr("errors", 1, 0) end
+  -- Whether a key is there is a question, not an error.
+  if ngx.status >= 400 and not (method == "HEAD" and ngx.status == 404) then counts:incr("errors", 1, 0) end
 end
 
 -- GET tells the counts as lines, DELETE begins anew.

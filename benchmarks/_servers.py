@@ -21,7 +21,17 @@ from typing import Final
 
 from benchmarks._harness import Sample, Skipped
 
-__all__ = ["ACCESS_KEY", "DELAY_S", "SECRET_KEY", "Nginx", "find_tool", "serve_moto", "serve_nginx", "serve_rclone"]
+__all__ = [
+    "ACCESS_KEY",
+    "DELAY_S",
+    "RATE_BYTES",
+    "SECRET_KEY",
+    "Nginx",
+    "find_tool",
+    "serve_moto",
+    "serve_nginx",
+    "serve_rclone",
+]
 
 ACCESS_KEY: Final = "benchmarks"
 SECRET_KEY: Final = "not-a-secret"
@@ -119,7 +129,7 @@ class Nginx:
     version: str
 
     def counts(self) -> dict[str, int]:
-        """Return how many requests of each method there were, how many connections, and how many errors."""
+        """Return how many requests of each method there were, how many connections, errors, and bytes of answers."""
         with _open(self.control) as answer:
             lines = answer.read().decode("ascii").splitlines()
         return {name: int(number) for name, number in (line.split() for line in lines)}

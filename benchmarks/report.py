@@ -30,6 +30,13 @@ CLAIMS: Final = (
     "s3_million_keys",
     "s3_put",
     "s3_first_artifact",
+    "tables_columns",
+    "tables_all_columns",
+    "tables_predicate",
+    "tables_head",
+    "tables_small_files",
+    "tables_local",
+    "tables_memory",
 )
 """Every benchmark, in the order of the table of promises."""
 
