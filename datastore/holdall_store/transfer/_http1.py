@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,14 +35,33 @@ _STATUS_LINE: Final = re.compile(r"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [^\x00-\x
 _LINE: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
 _HEX: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
 
-_KNOWN: Final[dict[str, tuple[str, str]]] = {}
-"""Lines that were checked, and what they say: most of those of an answer were in the one before."""
-
-_STATUS_LINES: Final[dict[str, tuple[int, bool]]] = {}
-"""The same for first lines: a status, and whether the connection is kept unless a header says otherwise."""
+_UNIQUE: Final = frozenset({"x-amz-request-id", "x-amz-id-2"})
+"""Headers whose lines never come again."""
 
 _KNOWN_MAX: Final = 1024
 _KNOWN_CHARS_MAX: Final = 128
+
+
+class _Lines(dict[str, tuple[str, str]]):
+    """Lines that were checked, and what they say: most of those of an answer were in the one before."""
+
+    def __missing__(self, line: str) -> tuple[str, str]:
+        """Check a line, and remember it."""
+        found = _LINE.fullmatch(line)
+        if found is None:
+            raise ProtocolError("the head of the answer has a line that is no header")
+        pair = found[1].lower(), found[2].rstrip(" \t")
+        if len(line) <= _KNOWN_CHARS_MAX and pair[0] not in _UNIQUE:
+            if len(self) >= _KNOWN_MAX:
+                self.clear()
+            self[line] = pair
+        return pair
+
+
+_read_line: Final = _Lines().__getitem__
+
+_STATUS_LINES: Final[dict[str, tuple[int, bool]]] = {}
+"""The same for first lines: a status, and whether the connection is kept unless a header says otherwise."""
 
 
 class ProtocolError(Exception):
@@ -64,11 +84,9 @@ def parse_head(raw: bytes | bytearray) -> Head:
     lines = raw.decode("latin-1").split("\r\n")
     status, kept = _STATUS_LINES.get(lines[0]) or _check_status(lines[0])
     del lines[0]
-    known = _KNOWN
-    pairs = [known.get(line) or _check(line) for line in lines]
-    headers = dict(pairs)
-    if len(headers) != len(pairs):
-        headers = _merge(pairs)
+    headers = dict(map(_read_line, lines))
+    if len(headers) != len(lines):
+        headers = _merge(map(_read_line, lines))
     length = headers.get("content-length")
     if length is not None and not (length.isdigit() and length.isascii() and len(length) <= DIGITS_MAX):
         raise ProtocolError("the answer's length is not a number")
@@ -92,19 +110,7 @@ def _check_status(line: str) -> tuple[int, bool]:
     return int(status), version == "1"
 
 
-def _check(line: str) -> tuple[str, str]:
-    found = _LINE.fullmatch(line)
-    if found is None:
-        raise ProtocolError("the head of the answer has a line that is no header")
-    pair = found[1].lower(), found[2].rstrip(" \t")
-    if len(line) <= _KNOWN_CHARS_MAX:
-        if len(_KNOWN) >= _KNOWN_MAX:
-            _KNOWN.clear()
-        _KNOWN[line] = pair
-    return pair
-
-
-def _merge(pairs: list[tuple[str, str]]) -> dict[str, str]:
+def _merge(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     headers: dict[str, str] = {}
     for name, value in pairs:
         headers[name] = _join(name, headers[name], value) if name in headers else value

@@ -98,10 +98,11 @@ class Loop(Machine):
         self.hungry = False
 
     def _take(self) -> Trial | None:
-        for run in self._engine.runs:
+        runs = self._engine.runs
+        for run in runs:
             trial = run.take(self)
             if trial is not None:
-                if len(self._engine.runs) > 1:
+                if len(runs) > 1:
                     self._engine.rotate()
                 return trial
         return None

@@ -145,7 +145,8 @@ class Run:
                     return None
                 task = self.pending.popleft()
                 self._started.append(task)
-            self._step(task, ())
+            if (trial := self._step(task, (), loop=loop)) is not None:
+                return trial
 
     def _take_ready(self) -> Trial | None:
         trial = self._ready[0]
@@ -200,8 +201,10 @@ class Run:
             trial.charge = size
             return True
 
-    def _step(self, task: Task, responses: Sequence[Response], error: BaseException | None = None) -> None:
-        """Resume a job, and queue what it asks for."""
+    def _step(
+        self, task: Task, responses: Sequence[Response], error: BaseException | None = None, *, loop: object = None
+    ) -> Trial | None:
+        """Resume a job, and queue what it asks for; what `loop` can send at once is returned instead."""
         while True:
             try:
                 if error is not None:
@@ -210,10 +213,10 @@ class Run:
                     requests = task.job.send(responses if task.trials else None)  # type: ignore[arg-type]
             except StopIteration as stop:
                 self._finish(task, stop.value)
-                return
+                return None
             except BaseException as failure:  # noqa: BLE001 - it is raised again in the consumer
                 self.fail(failure, task)
-                return
+                return None
             error, responses = None, ()
             trials = [self._make(request, task, place) for place, request in enumerate(requests)]
             task.trials = trials or (None,)  # type: ignore[assignment]
@@ -224,9 +227,17 @@ class Run:
         task.responses = [None] * count
         with self.lock:
             task.left = count
+            if loop is not None and count == 1 and not self._ready and not self.stopped:
+                trial = trials[0]
+                if not self._used or self._used + trial.charge <= self._bytes_max:
+                    self._used += trial.charge
+                    task.held += trial.charge
+                    trial.loop = loop
+                    return trial
             self._ready.extend(trials)
         if count > 1:
             self._workers.wake()
+        return None
 
     def _make(self, request: Request, task: Task, place: int) -> Trial:
         target = request.target
@@ -254,10 +265,12 @@ class Run:
         else:
             keep = 0 if isinstance(target, FileTarget) else trial.charge
         task.responses[trial.place] = response
-        with self.lock:
-            if keep != trial.charge:
+        if keep != trial.charge or task.left > 1:  # the last one has nobody to share the job with
+            with self.lock:
                 self._charge(trial, keep - trial.charge)
-            task.left = left = task.left - 1
+                task.left = left = task.left - 1
+        else:
+            task.left = left = 0
         if not left:
             self._go_on(task)
 
@@ -306,14 +319,15 @@ class Run:
             self.fail(error, task)
             return
         task.value, task.weight = value, weight
+        task.responses, task.trials = [], ()
         with self.lock:
             task.finished = True
-            task.responses, task.trials = [], ()
             self._used += weight - task.held
             task.held = 0
             self._waiting += 1
-            while self._started and self._started[0].finished:
-                self._started.popleft()
+            started = self._started
+            while started and started[0].finished:
+                started.popleft()
         self._finished.append(task)
 
     def fail(self, error: BaseException, task: Task | None = None) -> None:

@@ -24,6 +24,9 @@ _FAST: Final = ("crc32", "sha256", "sha1")
 
 _SLOW: Final = ("crc32c", "crc64nvme")
 
+_FAST_HEADERS: Final = tuple((name, _PREFIX + name) for name in _FAST)
+_ALL_HEADERS: Final = tuple((name, _PREFIX + name) for name in _FAST + _SLOW)
+
 
 def told_checksum(headers: Mapping[str, str], *, thorough: bool) -> tuple[str, bytes] | None:
     """Return the algorithm and the checksum of the whole object that an answer tells.
@@ -31,8 +34,8 @@ def told_checksum(headers: Mapping[str, str], *, thorough: bool) -> tuple[str, b
     A checksum of checksums of parts is none of the bytes, and is passed over. So are, unless `thorough`, algorithms
     that take longer here than the transfer.
     """
-    for name in _FAST + _SLOW if thorough else _FAST:
-        told = headers.get(_PREFIX + name)
+    for name, header in _ALL_HEADERS if thorough else _FAST_HEADERS:
+        told = headers.get(header)
         if told and "-" not in told and headers.get(_PREFIX + "type", "FULL_OBJECT") == "FULL_OBJECT":
             try:
                 return name, b64decode(told, validate=True)

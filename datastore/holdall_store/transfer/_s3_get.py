@@ -137,12 +137,10 @@ class Reader:
         self, wanted: Wanted, headers: Mapping[str, str], data: memoryview | None, span: Span, total: int
     ) -> S3Object:
         """Return the object that was read."""
-        info = RangeInfo(total, span.begin, span.end - span.begin)
-        place = wanted.place
-        kept = keep_headers(headers)
-        return S3Object(
-            place.name, place.bucket, place.key, wanted.prefix, info.request_length, kept, data, self.temp, info
-        )
+        size = span.end - span.begin
+        info = RangeInfo(total, span.begin, size)
+        bucket, key, name = wanted.place
+        return S3Object(name, bucket, key, wanted.prefix, size, keep_headers(headers), data, self.temp, info)
 
     def missing(self, wanted: Wanted) -> S3Object:
         """Return what is given back for an object that does not exist."""

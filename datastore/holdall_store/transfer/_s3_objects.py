@@ -359,13 +359,21 @@ _KEPT: Final = frozenset(
 )
 
 
+_LAYOUTS: Final[dict[tuple[str, ...], tuple[str, ...]]] = {}
+"""The names of an answer's headers, and those among them that are kept: answers to one kind of request have the same."""
+
+_LAYOUTS_MAX: Final = 256
+
+
 def keep_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Return what is told of an object: many objects are kept, and a third of their headers is about the exchange."""
-    return {
-        name: value
-        for name, value in headers.items()
-        if name in _KEPT or (name[0] == "x" and name.startswith(_METADATA))
-    }
+    names = tuple(headers)
+    kept = _LAYOUTS.get(names)
+    if kept is None:
+        kept = tuple(name for name in names if name in _KEPT or name.startswith(_METADATA))
+        if len(_LAYOUTS) < _LAYOUTS_MAX:
+            _LAYOUTS[names] = kept
+    return {name: headers[name] for name in kept}
 
 
 def listed_object(

@@ -169,6 +169,8 @@ class Session:
     def wanted(self, key: object, version: str | None = None) -> Wanted:
         """Return what to read for what a caller names: a key, a part of one, or an object of a listing."""
         names = self.names
+        if type(key) is str:  # as most are
+            return Wanted(names.place(key), names.root, None, None, version)
         if isinstance(key, S3Object):
             place = Place(key.bucket, key.object_key, key.key)
             size = key.size if key.exists and not key.downloaded and key.version_id is None else None

@@ -49,6 +49,8 @@ class Stream(Generic[_Result]):
         self._ready: deque[Task] = deque()
         self._pulled = 0
         self._given = 0
+        self._pull_at = 0
+        """So few jobs without a result given have to be left before more are pulled; -1 when there are no more."""
         self._exhausted = False
         self._closed = False
         self._run = engine.begin(self._deliver, ordered=ordered, bytes_max=bytes_max, weigh=weigh)
@@ -62,7 +64,10 @@ class Stream(Generic[_Result]):
         """Yield every result; closing the iterator stops everything."""
         try:
             while True:
-                self._pull()
+                if self._pulled - self._given <= self._pull_at:
+                    self._pull()
+                else:
+                    self._check()
                 if self._ready:
                     # No reference stays here: the result may be large, and the caller done with it.
                     yield self._give()
@@ -83,6 +88,7 @@ class Stream(Generic[_Result]):
                 break
         results = []
         while self._ready:
+            self._check()
             results.append(self._give())
         self._pull()
         return results
@@ -98,6 +104,7 @@ class Stream(Generic[_Result]):
         window = max(AHEAD_MIN, AHEAD * self._engine.limit)
         if self._exhausted or self._pulled - self._given > window - window // 4:
             return
+        self._pull_at = window - window // 4
         tasks = []
         run = self._run
         for job in self._jobs:
@@ -107,6 +114,7 @@ class Stream(Generic[_Result]):
                 break
         else:
             self._exhausted = True
+            self._pull_at = -1
         if tasks:
             run.add(tasks)
 
@@ -126,16 +134,19 @@ class Stream(Generic[_Result]):
         if not self._ordered:
             self._ready.extend(batch)
             return
-        early = self._early
+        early, ready = self._early, self._ready
+        place = self._given + len(ready)
         for task in batch:
-            early[task.place] = task
-        place = self._given + len(self._ready)
-        while (found := early.pop(place, None)) is not None:
-            self._ready.append(found)
+            if task.place == place:
+                ready.append(task)
+                place += 1
+            else:
+                early[task.place] = task
+        while early and (found := early.pop(place, None)) is not None:
+            ready.append(found)
             place += 1
 
     def _give(self) -> _Result:
-        self._check()
         task = self._ready.popleft()
         value: _Result = task.value
         self._given += 1
