@@ -14,7 +14,15 @@ from botocore.credentials import Credentials
 from hypothesis import given
 
 from holdall_store.errors import InvalidNameError
-from holdall_store.transfer._signing import EMPTY_SHA256, UNSIGNED, Signer, encode_head, encode_path, encode_query
+from holdall_store.transfer._signing import (
+    EMPTY_SHA256,
+    UNSIGNED,
+    WRITTEN_MAX,
+    Signer,
+    encode_head,
+    encode_path,
+    encode_query,
+)
 
 SECRET = "a-secret-key"
 WORDS = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x2FFF, exclude_categories=["Cs", "Cc"]), max_size=12)
@@ -81,6 +89,18 @@ def test_days_and_regions_have_keys_of_their_own() -> None:
     assert first != second
     assert second == sign(Signer("AKID", SECRET, None, "eu-central-1"), tomorrow)
     assert second != sign(Signer("AKID", SECRET, None, "us-east-1"), tomorrow)
+
+
+def test_what_is_remembered_signs_like_what_is_new() -> None:
+    """Within a second and over seconds, with a few sets of headers again and again and with very many."""
+    ranges = [(("range", f"bytes={number}-"),) for number in range(WRITTEN_MAX + 8)]
+    signer = Signer("AKID", SECRET, None, "eu-central-1")
+    for now in (NOW.timestamp(), NOW.timestamp() + 0.5, NOW.timestamp() + 1, NOW.timestamp()):
+        for headers in (*ranges, *ranges[:8], (), ranges[-1]):
+            for host in ("h", "other"):
+                new = Signer("AKID", SECRET, None, "eu-central-1")
+                expected = new.encode("GET", "/b/k", "", host, headers, EMPTY_SHA256, now)
+                assert signer.encode("GET", "/b/k", "", host, headers, EMPTY_SHA256, now) == expected
 
 
 def test_lines_cannot_be_smuggled_in() -> None:

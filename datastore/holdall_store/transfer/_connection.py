@@ -149,7 +149,10 @@ class Connection(Opening):
             if mask & WRITE and self._out:
                 self._send()
             if mask & ~WRITE:
-                self._receive()
+                if self.state == HEAD and not self._tls:
+                    self._receive_head()
+                else:
+                    self._receive()
         except self._again:
             return
         except Broken as broken:

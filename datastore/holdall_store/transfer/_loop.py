@@ -94,7 +94,12 @@ class Loop(Machine):
                 if found is None:
                     return
                 trial = found
-            self._begin(trial)
+            if not trial.deadline:
+                size = trial.charge or trial.request.bytes_expected or 0
+                trial.begun = self.now
+                trial.deadline = self.now + self.policy.deadline + size / RATE_MIN
+            self.active += 1
+            self.start(trial, shadow=False)
         self.hungry = False
 
     def _take(self) -> Trial | None:
@@ -106,14 +111,6 @@ class Loop(Machine):
                     self._engine.rotate()
                 return trial
         return None
-
-    def _begin(self, trial: Trial) -> None:
-        if not trial.deadline:
-            size = trial.charge or trial.request.bytes_expected or 0
-            trial.begun = self.now
-            trial.deadline = self.now + self.policy.deadline + size / RATE_MIN
-        self.active += 1
-        self.start(trial, shadow=False)
 
     def start(self, trial: Trial, *, shadow: bool, fresh: bool = False) -> None:
         """Send a request over a connection that there is, or over a new one."""
@@ -183,20 +180,21 @@ class Loop(Machine):
             self._close(connection)
         request = trial.request
         self.requests += 1
+        accepted = response.status in request.accept
         rival = trial.second if connection is trial.first else trial.first
         if rival is not None:
-            if response.status not in request.accept:
+            if not accepted:
                 self._leave_to(rival, trial)
                 return
             self._close(rival)
         trial.first = trial.second = None
         self.active -= 1
-        if response.status in request.accept:
+        if accepted:
             if connection.shadow:
                 self.counts["hedges_won"] += 1
                 if request.target is not None and 200 <= response.status < 300:
                     response = self._copy(trial, response)
-            self._watch.note(connection, request, len(response.body) if request.target is None else trial.size)
+            self._watch.note(connection, trial, response)
             if request.retry_if is None or not self._is_failure(trial, response):
                 if not trial.done:
                     trial.task.run.answered(trial, response)

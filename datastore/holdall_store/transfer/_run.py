@@ -218,20 +218,25 @@ class Run:
                 self.fail(failure, task)
                 return None
             error, responses = None, ()
+            count = len(requests)
+            if count == 1:
+                trials = [self._make(requests[0], task, 0)]
+                break
             trials = [self._make(request, task, place) for place, request in enumerate(requests)]
-            task.trials = trials or (None,)  # type: ignore[assignment]
             if trials:
                 break
+            task.trials = (None,)  # type: ignore[assignment]
+        task.trials = trials
         task.error = None
-        count = len(trials)
         task.responses = [None] * count
         with self.lock:
             task.left = count
             if loop is not None and count == 1 and not self._ready and not self.stopped:
                 trial = trials[0]
-                if not self._used or self._used + trial.charge <= self._bytes_max:
-                    self._used += trial.charge
-                    task.held += trial.charge
+                charge = trial.charge
+                if not self._used or self._used + charge <= self._bytes_max:
+                    self._used += charge
+                    task.held += charge
                     trial.loop = loop
                     return trial
             self._ready.extend(trials)

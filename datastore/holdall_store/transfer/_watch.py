@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from holdall_store.transfer._connection import Connection
-from holdall_store.transfer._exchange import Request
+from holdall_store.transfer._exchange import Response
 from holdall_store.transfer._latency import Recent
 from holdall_store.transfer._opening import Broken
 from holdall_store.transfer._retries import Tries
@@ -62,11 +62,15 @@ class Watch:
         self._first = Recent()
         self._whole: dict[int, Recent] = {}
 
-    def note(self, connection: Connection, request: Request, size: int) -> None:
+    def note(self, connection: Connection, trial: Trial, response: Response) -> None:
         """Take note of how long an exchange took."""
-        self._noted += 1
-        if (self._noted > SAMPLED_FROM and self._noted % SAMPLE) or request.method not in ("GET", "HEAD"):
+        self._noted = noted = self._noted + 1
+        if noted % SAMPLE and noted > SAMPLED_FROM:
             return
+        request = trial.request
+        if request.method not in ("GET", "HEAD"):
+            return
+        size = len(response.body) if request.target is None else trial.size
         self._first.add(connection.heard - connection.begun)
         kind = (size >> 18).bit_length()
         recent = self._whole.get(kind)
