@@ -20,6 +20,7 @@ __all__ = [
     "ExceptionInfo",
     "GcRecord",
     "LogHead",
+    "MovedPack",
     "OriginInfo",
     "PackRef",
     "RunRecord",
@@ -169,11 +170,24 @@ class AliasRecord(LogHead, kw_only=True, omit_defaults=True):
     """The slot whose target a rollback restored: the next rollback goes on from there."""
 
 
+class MovedPack(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where the chunks of a pack lie, that were worth keeping when it was deleted."""
+
+    table: BufferRef
+    """The table of the pack, which records know by its hash."""
+    spans: tuple[tuple[int, int, int, int], ...] = ()
+    """(first chunk in the old pack, count, number of the new pack in the record's `targets`, first chunk there)."""
+
+
 class GcRecord(LogHead, kw_only=True, omit_defaults=True):
-    """One record of the collector's log. Events: ``condemn`` (packs), ``done`` (spared)."""
+    """One record of the collector's log. Events: ``condemn`` (packs), ``done`` (spared, moved)."""
 
     packs: tuple[str, ...] = ()
     spared: tuple[str, ...] = ()
+    moved: dict[str, MovedPack] = {}
+    """Packs that are deleted although records refer to them: what these mean lies elsewhere now."""
+    targets: tuple[PackRef, ...] = ()
+    """The packs that `moved` numbers."""
 
 
 class StoreRecord(Versioned, kw_only=True, omit_defaults=True):

@@ -1,13 +1,30 @@
-"""What a writer must know of collections: which packs are condemned."""
+"""What others must know of collections: which packs are condemned, and where the chunks of deleted packs lie now."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
 from holdall_store.errors import FormatError
-from holdall_store.format import GC_PREFIX, GcRecord
-from holdall_store.repository._log import Log
+from holdall_store.format import GC_PREFIX, GcRecord, MovedPack, PackRef
+from holdall_store.repository._cache import Cache
+from holdall_store.repository._cached_log import CachedLog
 from holdall_store.storage import Storage
 
-__all__ = ["CondemnedPacks"]
+__all__ = ["CondemnedPacks", "Move", "MovedPacks", "gc_log"]
+
+
+class Move(NamedTuple):
+    """A pack whose live chunks were copied before it was deleted, and the packs that its spans number."""
+
+    pack: MovedPack
+    targets: Sequence[PackRef]
+
+
+def gc_log(storage: Storage, cache: Cache | None = None) -> CachedLog[GcRecord]:
+    """Return the collector's log."""
+    return CachedLog(storage, GC_PREFIX, GcRecord, cache)
 
 
 class CondemnedPacks:
@@ -19,7 +36,7 @@ class CondemnedPacks:
     """
 
     def __init__(self, storage: Storage) -> None:
-        self._log = Log(storage, GC_PREFIX, GcRecord)
+        self._log = gc_log(storage)
         self._seen = -1
         self._names: set[str] = set()
 
@@ -36,3 +53,46 @@ class CondemnedPacks:
                 )
             self._seen = record.slot
         return frozenset(self._names)
+
+
+class MovedPacks:
+    """The packs that were deleted although records refer to them, as of the last look. Safe to use from several threads.
+
+    Readers look when a pack is not where a record says: until then collections cost them nothing.
+    """
+
+    def __init__(self, storage: Storage, cache: Cache | None = None) -> None:
+        self._log = gc_log(storage, cache)
+        self._seen = -1
+        self._moves: dict[str, Move] = {}
+        self._lock = threading.Lock()
+
+    def find(self, name: str) -> Move | None:
+        """Return where the chunks of a pack lie, if it is known to have moved."""
+        return self._moves.get(name)
+
+    def names(self, name: str) -> list[str]:
+        """Return the names of the packs that hold now what the pack `name` held: itself, or others."""
+        move = self._moves.get(name)
+        if move is None:
+            return [name]
+        return [found for target in move.targets for found in self.names(target.name)]
+
+    def learn(self, names: Iterable[str]) -> bool:
+        """Look at the log again; return whether more of `names` are known to have moved than before."""
+        wanted = {name for name in names if name not in self._moves}
+        if not wanted:
+            return False
+        with self._lock:
+            for record in self._log.read_all(self._seen):
+                self._moves.update({name: Move(pack, record.targets) for name, pack in record.moved.items()})
+                self._seen = record.slot
+        return any(name in self._moves for name in wanted)
+
+    def all(self) -> list[tuple[str, Move]]:
+        """Return every move that was ever made, in their order."""
+        with self._lock:
+            for record in self._log.read_all(self._seen):
+                self._moves.update({name: Move(pack, record.targets) for name, pack in record.moved.items()})
+                self._seen = record.slot
+        return list(self._moves.items())

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from blake3 import blake3
 
-from holdall_store.errors import AlreadyExistsError, ConflictError, ObjectNotFoundError, StorageError
+from holdall_store.errors import ConflictError
 from holdall_store.format import (
     ALIGNMENT,
     CODEC_RAW,
@@ -21,12 +21,11 @@ from holdall_store.format import (
     PackRef,
     PackTable,
     build_tail,
-    pack_key,
     parse_footer,
 )
 from holdall_store.repository._chunking import Chunk, chunk_piece, cut_into_pieces
-from holdall_store.repository._index import ChunkIndex, read_table
-from holdall_store.repository._log import answer_was_lost
+from holdall_store.repository._index import ChunkIndex
+from holdall_store.repository._pack_create import create_pack
 from holdall_store.serializers import BufferSource
 from holdall_store.storage import Storage
 from holdall_store.transfer import THREADS, Tasks, run_ordered
@@ -249,31 +248,9 @@ class PackWriter:
         self._publish(pack, (memoryview(body),))
 
     def _publish(self, pack: _OpenPack, parts: Iterable[bytes | memoryview]) -> None:
-        self._create(pack, parts)
+        create_pack(self._storage, pack.name, parts, lambda: pack.ref() if pack.footer is not None else None)
         self._index.add(pack.name, pack.table(), pack.ref())
         self._refs[pack.name] = pack.ref()
-
-    def _create(self, pack: _OpenPack, parts: Iterable[bytes | memoryview]) -> None:
-        key = pack_key(pack.name)
-        try:
-            self._storage.create(key, parts)
-        except (AlreadyExistsError, StorageError) as error:
-            # Either may be said of a try that took effect; what is there tells.
-            if isinstance(error, StorageError) and not answer_was_lost(error):
-                raise
-            found = self._found(pack)
-            if found is None:
-                raise
-            if pack.footer is None or found != pack.ref():
-                raise ConflictError(f"{key} exists already, with other content. Its name should be unique.") from None
-
-    def _found(self, pack: _OpenPack) -> PackRef | None:
-        """Return what a record would say of the pack as it lies in the storage; ``None`` where it does not."""
-        try:
-            size = self._storage.head(pack_key(pack.name)).size
-        except ObjectNotFoundError:
-            return None
-        return read_table(self._storage, pack.name, size)[1]
 
 
 class _OpenPack:

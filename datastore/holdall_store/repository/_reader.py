@@ -16,6 +16,7 @@ from blake3 import blake3
 
 from holdall_store.errors import IntegrityError, ObjectNotFoundError, StorageError
 from holdall_store.format import BufferRef, Entry, Footer, PackRef, PackTable, decompress, pack_key
+from holdall_store.repository._gclog import Move, MovedPacks
 from holdall_store.repository._plan import (
     Check,
     Job,
@@ -59,12 +60,15 @@ class Pending(Protocol):
 class BufferReader:
     """Reads buffers from the packs of one storage; safe to use from several threads.
 
-    `key_of` gives the key of a pack from its name.
+    `key_of` gives the key of a pack from its name; `moved` knows the packs that a collection took apart.
     """
 
-    def __init__(self, storage: Storage, key_of: Callable[[str], str] = pack_key) -> None:
+    def __init__(
+        self, storage: Storage, key_of: Callable[[str], str] = pack_key, moved: MovedPacks | None = None
+    ) -> None:
         self._storage = storage
         self._key = key_of
+        self._moved = moved
         self._tables: OrderedDict[tuple[str, str], PackTable] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -144,6 +148,8 @@ class BufferReader:
                     wanted[number] = wanted.get(number, 0) + count
         with self._lock:
             missing = [n for n in wanted if (packs[n].name, packs[n].table) not in self._tables]
+        if self._moved is not None:
+            missing = [n for n in missing if self._moved.find(packs[n].name) is None]
         ahead: dict[str, memoryview] = {}
         ranges: list[Range] = []
         room = AHEAD_TOTAL_MAX
@@ -197,12 +203,40 @@ class BufferReader:
                 raise IntegrityError(f"A record refers to its pack {number}, but lists {len(packs)}.")
             if len(located) + count > chunks_max:
                 raise IntegrityError(f"A record gives a buffer of {ref.bytes} bytes more than {chunks_max} chunks.")
-            entries = self._table(packs[number]).span(first, count)
-            located.extend((packs[number].name, entry) for entry in entries)
-            total += sum(entry.raw_bytes for entry in entries)
+            found = self._span(packs[number], first, count)
+            located.extend(found)
+            total += sum(entry.raw_bytes for _, entry in found)
         if total != ref.bytes:
             raise IntegrityError(f"A record gives a buffer {ref.bytes} bytes, but its chunks have {total}.")
         return located
+
+    def _span(self, pack: PackRef, first: int, count: int) -> list[tuple[str, Entry]]:
+        """Return chunks of a pack with the packs that hold them: others, where it was taken apart."""
+        move = self._moved.find(pack.name) if self._moved is not None else None
+        if move is None:
+            return [(pack.name, entry) for entry in self._table(pack).span(first, count)]
+        expected = self._moved_table(pack, move).span(first, count)
+        found: list[tuple[str, Entry]] = []
+        for begin, length, number, target in move.pack.spans:
+            start, end = max(first, begin), min(first + count, begin + length)
+            if start < end and 0 <= number < len(move.targets):
+                found += self._span(move.targets[number], target + start - begin, end - start)
+        kept = [(entry.digest, entry.raw_bytes) for _, entry in found]
+        if kept != [(entry.digest, entry.raw_bytes) for entry in expected]:
+            raise IntegrityError(
+                f"Chunks {first} to {first + count} of {self._key(pack.name)} are asked for, which a collection moved "
+                "elsewhere, and they are not there."
+            )
+        return found
+
+    def _moved_table(self, pack: PackRef, move: Move) -> PackTable:
+        """Return the table of a pack that was taken apart; its hash is in the record that refers to it."""
+        with self._lock:
+            table = self._tables.get((pack.name, pack.table))
+        if table is not None:
+            return table
+        (raw,) = self.read([move.pack.table], move.targets)
+        return self._keep(pack, raw)
 
     def _plan(
         self,

@@ -25,6 +25,7 @@ from holdall_store.repository._cache_buffers import CacheDamagedError, CachedBuf
 from holdall_store.repository._cached_log import CachedLog
 from holdall_store.repository._catalog import Catalog
 from holdall_store.repository._clock import Clock, SystemClock
+from holdall_store.repository._gclog import MovedPacks
 from holdall_store.repository._log import CREATE_TRIES, answer_was_lost
 from holdall_store.repository._offline import OfflineStorage
 from holdall_store.repository._reader import BufferReader, Pending, lost
@@ -53,10 +54,14 @@ TABLE_TAGS: Final = ("pandas.", "pyarrow.", "polars.")
 RATIO_MAX_SMALL = 0.95
 """Where every byte counts."""
 
+MOVED_TRIES: Final = 5
+"""Each try needs a collection that took a pack apart since the last one."""
+
 DAMAGED_TRIES: Final = 2
 """A cache whose files are damaged again as soon as they are written lies on a broken disk: then it is left alone."""
 
 _Record = TypeVar("_Record", bound=LogHead)
+_Result = TypeVar("_Result")
 
 
 class Repository:
@@ -310,11 +315,17 @@ class Repository:
         if self.settings.trust or not self.trusted:
             return self.trusted
         records = [info.key for info in self.storage.list(log)] if log else []
-        return all(self.storage.private(key) for key in (*records, *_pack_keys(artifact)))
+        return all(map(self.storage.private, records)) and self._are_private(artifact)
+
+    def _are_private(self, artifact: StoredArtifact) -> bool:
+        """Tell whether nobody else can have written the packs of an artifact, those of a collection included."""
+        return all(map(self.storage.private, self._pack_keys(artifact))) or (
+            self._moved.learn(self._pack_names(artifact)) and self._are_private(artifact)
+        )
 
     def _lost_pack(self, artifact: StoredArtifact) -> ObjectNotFoundError | None:
         """Return the error for a pack that is gone: whoever owned it, that is no question of trust."""
-        for key in _pack_keys(artifact):
+        for key in self._pack_keys(artifact):
             try:
                 self.storage.head(key)
             except ObjectNotFoundError as error:
@@ -339,9 +350,14 @@ class Repository:
         if not all(0 <= number < len(record.buffers) for number in numbers):
             raise IntegrityError("An artifact asks for a buffer that it does not have.")
         self._renew_after_fork()
-        if self._cached is not None:
-            return self._cached.read(artifact, numbers, verify=verify, pending=pending)
-        return self._reader.read([record.buffers[number] for number in numbers], packs, verify=verify, pending=pending)
+
+        def read() -> list[memoryview]:
+            if self._cached is not None:
+                return self._cached.read(artifact, numbers, verify=verify, pending=pending)
+            refs = [record.buffers[number] for number in numbers]
+            return self._reader.read(refs, packs, verify=verify, pending=pending)
+
+        return self._retried(artifact, read)
 
     def read_range(self, artifact: StoredArtifact, number: int, start: int, length: int) -> memoryview:
         """Return `length` bytes of a buffer of an artifact from `start` on; see `BufferReader.read_range`."""
@@ -349,9 +365,30 @@ class Repository:
         if not 0 <= number < len(record.buffers):
             raise IntegrityError("An artifact asks for a buffer that it does not have.")
         self._renew_after_fork()
-        if self._cached is not None:
-            return self._cached.read_range(artifact, number, start, length)
-        return self._reader.read_range(record.buffers[number], packs, start, length)
+
+        def read() -> memoryview:
+            if self._cached is not None:
+                return self._cached.read_range(artifact, number, start, length)
+            return self._reader.read_range(record.buffers[number], packs, start, length)
+
+        return self._retried(artifact, read)
+
+    def _retried(self, artifact: StoredArtifact, read: Callable[[], _Result]) -> _Result:
+        """Return what `read` returns; where a pack is gone, look whether a collection took it apart, and read again."""
+        for _ in range(MOVED_TRIES):
+            try:
+                return read()
+            except ObjectNotFoundError:
+                if not self._moved.learn(self._pack_names(artifact)):
+                    raise
+        return read()
+
+    def _pack_names(self, artifact: StoredArtifact) -> list[str]:
+        """Return the packs that hold something of an artifact now, as far as is known."""
+        return [name for pack in _packs_of(artifact) for name in self._moved.names(pack)]
+
+    def _pack_keys(self, artifact: StoredArtifact) -> list[str]:
+        return [pack_key(name) for name in self._pack_names(artifact)]
 
     def close(self) -> None:
         """Release files and connections."""
@@ -372,7 +409,8 @@ class Repository:
                 self._index = None
 
     def _make_readers(self, *, use_cache: bool = True) -> None:
-        self._reader = BufferReader(self.storage)
+        self._moved = MovedPacks(self.storage, self.cache)
+        self._reader = BufferReader(self.storage, moved=self._moved)
         cached = use_cache and self.cache is not None
         self._cached = CachedBuffers(self._reader, self.cache) if cached and self.cache is not None else None
 
@@ -387,10 +425,10 @@ class Repository:
         return self.settings.cache_folder() / "index" / f"{self.create().store}.sqlite"
 
 
-def _pack_keys(artifact: StoredArtifact) -> list[str]:
-    """Return the keys of the packs that hold something of an artifact; a record may list packs for others, too."""
+def _packs_of(artifact: StoredArtifact) -> list[str]:
+    """Return the packs that hold something of an artifact; a record may list packs for others, too."""
     used = {number for buffer in artifact.record.buffers for number, _, _ in buffer.spans}
-    return [pack_key(ref.name) for number, ref in enumerate(artifact.packs) if number in used]
+    return [ref.name for number, ref in enumerate(artifact.packs) if number in used]
 
 
 def _make_cache(storage: Storage, settings: Settings) -> Cache | None:

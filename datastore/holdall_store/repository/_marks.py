@@ -1,0 +1,166 @@
+"""Which chunks of which packs committed records refer to: what a collection must not touch."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import msgspec
+
+from holdall_store.errors import FormatError, IntegrityError
+from holdall_store.format import RUNS_PREFIX, ArtifactRecord, BufferRef, LogHead, PackRef, slot_numbers
+from holdall_store.repository._gclog import Move
+from holdall_store.repository._log import Log
+from holdall_store.storage import Storage
+from holdall_store.transfer import run_ordered
+
+__all__ = ["LogState", "MarkedRecord", "Marks"]
+
+LOGS_AT_ONCE: Final = 256
+"""Logs whose records are read together, where each read takes a while."""
+
+RUN_SEGMENTS: Final = 4
+"""``runs/<namespace>/<flow>/<run>``: all logs of one run lie together in a listing."""
+
+ENTRIES_MAX: Final = 1 << 28
+"""A record that gives a pack more chunks than a quarter of a billion was made to take memory."""
+
+OPEN_EVENTS: Final = frozenset(("open", "commit", "fence"))
+END_EVENTS: Final = frozenset(("end", "abandoned"))
+
+
+class MarkedRecord(LogHead, kw_only=True, omit_defaults=True):
+    """What a collection reads of a record of a run."""
+
+    writer: str = ""
+    packs: tuple[PackRef, ...] = ()
+    artifacts: dict[str, ArtifactRecord] = msgspec.field(default_factory=dict)
+    complete: bool = False
+
+
+class LogState(NamedTuple):
+    """How a log that somebody may go on with stands."""
+
+    slot: int
+    """Its last slot."""
+    writer: str
+    """The log owns the packs of this writer."""
+    heard: str
+    """When its writer made its last record."""
+
+
+@dataclass(slots=True)
+class Marks:
+    """What is referred to, as of the last look; to look again reads only what was added."""
+
+    live: dict[str, bytearray] = field(default_factory=dict)
+    """For each pack one byte a chunk: 1 where a record refers to it."""
+    open: dict[str, LogState] = field(default_factory=dict)
+    """The logs that have not ended, by their prefixes."""
+    seen: dict[str, int] = field(default_factory=dict)
+    """The last slot that was looked at of each log."""
+
+    def look(self, storage: Storage) -> None:
+        """Read what was added to the logs of all runs.
+
+        What was referred to once stays marked, though the record may have been superseded since. Raises
+        `IntegrityError` or `FormatError` where a record is missing or cannot be understood: nothing may be concluded
+        from what is not known whole.
+        """
+        changed = self._changed(storage)
+        threads = storage.traits.concurrency
+        while batch := list(itertools.islice(changed, LOGS_AT_ONCE)):
+
+            def read(item: tuple[str, int]) -> Iterator[tuple[list[MarkedRecord], int]]:
+                yield _read(storage, item[0], item[1], self.seen.get(item[0], -1)), 0
+
+            found = run_ordered(batch, read, bytes_max=1, threads=min(threads, len(batch)))
+            for (prefix, last), records in zip(batch, found, strict=True):
+                self._take(prefix, last, records)
+
+    def _changed(self, storage: Storage) -> Iterator[tuple[str, int]]:
+        """Yield each log that has other slots than before, and its last one."""
+        listing = storage.list(RUNS_PREFIX)
+        for _, infos in itertools.groupby(listing, key=lambda info: info.key.split("/")[:RUN_SEGMENTS]):
+            logs: dict[str, list[str]] = {}  # the run's own, and those of its tasks
+            for info in infos:
+                logs.setdefault(info.key.rpartition("/")[0] + "/", []).append(info.key)
+            for prefix, keys in logs.items():
+                slots = slot_numbers(prefix, keys)
+                if slots and slots != list(range(slots[-1] + 1)):
+                    raise IntegrityError(f"The log {prefix} lacks a slot before {slots[-1]}: nothing may be deleted.")
+                if slots and slots[-1] != self.seen.get(prefix, -1):
+                    yield prefix, slots[-1]
+
+    def _take(self, prefix: str, last: int, records: Sequence[MarkedRecord]) -> None:
+        before = self.open.pop(prefix, None)
+        writer, heard = (before.writer, before.heard) if before else ("", "")
+        for record in records:
+            if record.event not in OPEN_EVENTS | END_EVENTS:
+                raise FormatError(f"{prefix} holds an event {record.event!r} that this version does not know.")
+            if record.event not in ("fence", "abandoned"):
+                writer, heard = record.writer or writer, record.time
+            for artifact in record.artifacts.values():
+                for ref in artifact.buffers:
+                    self.mark(ref, record.packs)
+        self.seen[prefix] = last
+        if records and records[-1].event not in END_EVENTS:
+            self.open[prefix] = LogState(last, writer, heard)
+
+    def mark(self, ref: BufferRef, packs: Sequence[PackRef]) -> None:
+        """Mark the chunks of a buffer."""
+        for number, first, count in ref.spans:
+            if not 0 <= number < len(packs):
+                raise IntegrityError(f"A record refers to its pack {number}, but lists {len(packs)}.")
+            self.mark_span(packs[number], first, count)
+
+    def mark_span(self, pack: PackRef, first: int, count: int) -> None:
+        """Mark `count` chunks of a pack from number `first` on."""
+        if not 0 <= first <= first + count <= pack.entries <= ENTRIES_MAX:
+            raise IntegrityError(
+                f"A record refers to chunks {first} to {first + count} of {pack.entries} of {pack.name}."
+            )
+        live = self.live.get(pack.name)
+        if live is None:
+            live = self.live[pack.name] = bytearray(pack.entries)
+        if len(live) != pack.entries:
+            raise IntegrityError(f"Records do not agree how many chunks the pack {pack.name} has.")
+        live[first : first + count] = b"\1" * count
+
+    def follow(self, moves: Iterable[tuple[str, Move]]) -> None:
+        """Mark what the marked chunks of packs that were moved, in the order of `moves`, mean now."""
+        for name, (moved, targets) in moves:
+            live = self.live.get(name)
+            if live is None or 1 not in live:
+                continue
+            self.mark(moved.table, targets)
+            for first, count, number, target in moved.spans:
+                for begin, end in ranges_of(live, first, first + count):
+                    self.mark_span(targets[number], target + begin - first, end - begin)
+
+    def owned(self, pack: str) -> bool:
+        """Tell whether an open log owns a pack."""
+        writer = pack.rpartition("-")[0]
+        return any(state.writer == writer for state in self.open.values())
+
+
+def ranges_of(live: bytearray, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, int]]:
+    """Yield begin and end of each stretch of live chunks between two numbers."""
+    stop = len(live) if stop is None else min(stop, len(live))
+    begin = live.find(1, start, stop)
+    while begin >= 0:
+        end = live.find(0, begin, stop)
+        end = stop if end < 0 else end
+        yield begin, end
+        begin = live.find(1, end, stop)
+
+
+def _read(storage: Storage, prefix: str, last: int, seen: int) -> list[MarkedRecord]:
+    """Return the records of a log after slot `seen`: of one that tells all, the last one alone."""
+    log = Log(storage, prefix, MarkedRecord)
+    end = log.read(last)
+    if end.event == "end" and end.complete:
+        return [end]
+    return [*(log.read(number) for number in range(seen + 1, last)), end]
