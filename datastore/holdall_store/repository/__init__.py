@@ -14,6 +14,14 @@ from holdall_store.repository._cache_space import (
 )
 from holdall_store.repository._catalog import Catalog
 from holdall_store.repository._clock import Clock, SystemClock
+from holdall_store.repository._collector import (
+    ABANDON_AFTER,
+    Collection,
+    CollectionPlan,
+    Collector,
+    DeadPack,
+    SilentLog,
+)
 from holdall_store.repository._gclog import CondemnedPacks
 from holdall_store.repository._log import Log
 from holdall_store.repository._reader import BufferReader
@@ -22,6 +30,7 @@ from holdall_store.repository._run_writer import Point, RunHead, RunWriter
 from holdall_store.repository._views import RunView, parse_time
 
 __all__ = [
+    "ABANDON_AFTER",
     "COMPLETE_MARK",
     "FILES_FOLDER",
     "REMOTE_FOLDER",
@@ -29,13 +38,18 @@ __all__ = [
     "CacheUsage",
     "Catalog",
     "Clock",
+    "Collection",
+    "CollectionPlan",
+    "Collector",
     "CondemnedPacks",
+    "DeadPack",
     "Log",
     "Point",
     "Repository",
     "RunHead",
     "RunView",
     "RunWriter",
+    "SilentLog",
     "StoredArtifact",
     "SystemClock",
     "artifact_key",

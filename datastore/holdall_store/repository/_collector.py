@@ -32,13 +32,13 @@ from holdall_store.repository._clock import Clock
 from holdall_store.repository._gclog import MovedPacks, gc_log
 from holdall_store.repository._index import read_table
 from holdall_store.repository._log import Log
-from holdall_store.repository._marks import END_EVENTS, LogState, Marks
+from holdall_store.repository._marks import END_EVENTS, Marks
 from holdall_store.repository._repack import Repacker, live_bytes
 from holdall_store.repository._views import parse_time
 from holdall_store.storage import Storage
 from holdall_store.transfer import run_ordered
 
-__all__ = ["ABANDON_AFTER", "Collection", "CollectionPlan", "Collector", "DeadPack"]
+__all__ = ["ABANDON_AFTER", "Collection", "CollectionPlan", "Collector", "DeadPack", "SilentLog"]
 
 ABANDON_AFTER: Final = dt.timedelta(days=30)
 """A run of which nothing was heard for so long is given up: it holds back what it owns. A wrong clock costs a retry."""
@@ -68,6 +68,17 @@ class DeadPack:
 
 
 @dataclass(frozen=True, slots=True)
+class SilentLog:
+    """The log of a run that has not ended, and of which nothing was heard for long."""
+
+    prefix: str
+    slot: int
+    """Its last slot when the collection was planned."""
+    heard: str
+    """When its writer made its last record."""
+
+
+@dataclass(frozen=True, slots=True)
 class CollectionPlan:
     """What a collection would do, as of when it was planned."""
 
@@ -75,8 +86,8 @@ class CollectionPlan:
     """Packs that nothing refers to."""
     repack: tuple[DeadPack, ...]
     """Packs whose live chunks are copied before they are deleted."""
-    abandon: tuple[str, ...]
-    """Logs of runs that were not heard of for long, by their prefixes: they are given up, and count as failed."""
+    abandon: tuple[SilentLog, ...]
+    """Logs of runs that are given up, and count as failed from then on."""
     leftover: tuple[str, ...]
     """Packs that an earlier collection decided to delete and did not."""
     packs: int
@@ -137,7 +148,8 @@ class Collector:
         self._marks.follow(self._moves.all())
         decided = _decided(records)
         abandon = self._overdue()
-        held = {state.writer for prefix, state in self._marks.open.items() if prefix not in abandon}
+        given_up = {log.prefix for log in abandon}
+        held = {state.writer for prefix, state in self._marks.open.items() if prefix not in given_up}
         free = {
             name: size
             for name, size in sizes.items()
@@ -148,14 +160,12 @@ class Collector:
         partly = [DeadPack(name, size, size - kept) for name, size, kept in self._kept(mixed)]
         repack, left = _choose(delete, partly)
         leftover = tuple(sorted(decided & sizes.keys()))
-        return CollectionPlan(
-            tuple(delete), tuple(repack), tuple(sorted(abandon)), leftover, len(sizes), sum(sizes.values()), left
-        )
+        return CollectionPlan(tuple(delete), tuple(repack), abandon, leftover, len(sizes), sum(sizes.values()), left)
 
     def apply(self, plan: CollectionPlan) -> Collection:
         """Do what `plan` says, but for what was referred to since; finish what another collector left undone first."""
         self._marks.look(self._storage)
-        abandoned = tuple(prefix for prefix in plan.abandon if self._take_slot(prefix, "abandoned"))
+        abandoned = tuple(log.prefix for log in plan.abandon if self._take_slot(log.prefix, log.slot, "abandoned"))
         self._delete(plan.leftover)
         names = sorted(pack.name for pack in (*plan.delete, *plan.repack))
         if plan.abandon:
@@ -189,14 +199,14 @@ class Collector:
     def _fence(self) -> None:
         """Take a slot of every open log, so that its writer looks at what was condemned before it commits."""
         self._marks.look(self._storage)
-        for prefix in list(self._marks.open):
-            self._take_slot(prefix, "fence")
+        for prefix, state in self._marks.open.items():
+            self._take_slot(prefix, state.slot, "fence")
 
-    def _take_slot(self, prefix: str, event: str) -> bool:
-        """Create the next slot of the log of a run; return whether that was possible before it ended."""
-        state = self._marks.open.get(prefix)
-        if state is None:
-            return False
+    def _take_slot(self, prefix: str, last: int, event: str) -> bool:
+        """Create the slot after `last` of the log of a run, or a later one; return whether that could be.
+
+        A log that has ended takes nothing more, and whoever has written a record since `last` is not given up.
+        """
 
         def make(slot: int) -> RunRecord:
             return self._run_record(prefix, event, slot)
@@ -206,7 +216,7 @@ class Collector:
                 raise _TakenError
 
         try:
-            Log(self._storage, prefix, RunRecord).append(state.slot + 1, make, on_taken)
+            Log(self._storage, prefix, RunRecord).append(last + 1, make, on_taken)
         except _TakenError:
             return False
         return True
@@ -258,13 +268,13 @@ class Collector:
             )
         return other
 
-    def _overdue(self) -> frozenset[str]:
+    def _overdue(self) -> tuple[SilentLog, ...]:
         now = self._clock.now()
-
-        def is_overdue(state: LogState) -> bool:
-            return bool(state.heard) and now - parse_time(state.heard) > self._abandon_after
-
-        return frozenset(prefix for prefix, state in self._marks.open.items() if is_overdue(state))
+        return tuple(
+            SilentLog(prefix, state.slot, state.heard)
+            for prefix, state in self._marks.open.items()
+            if state.heard and now - parse_time(state.heard) > self._abandon_after
+        )
 
     def _delete(self, names: Iterable[str]) -> None:
         keys = [pack_key(name) for name in names]
