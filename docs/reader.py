@@ -3,8 +3,7 @@
     python reader.py STORE                                        list namespaces, flows, runs and artifacts
     python reader.py STORE NAMESPACE FLOW RUN ARTIFACT [FOLDER]   print an artifact; write its buffers into FOLDER
 
-An artifact is printed as JSON: its node, its value as far as JSON can say it, and its buffers. Every seal, every table
-and every chunk is checked, and what is not as it was written ends the program with status 1.
+Every seal, table and chunk is checked, and what is not as it was written ends the program with status 1.
 """
 
 import base64
@@ -12,6 +11,7 @@ import json
 import re
 import struct
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import zstandard
 from blake3 import blake3
 
 ENTRY = struct.Struct("<32sQIIBBH")  # digest, offset, stored size, raw size, codec, flags, stride
+HEADER = b"holdall pack 1\n".ljust(64, b"\0")
 FOOTER = struct.Struct("<8sIIQQ32s")  # magic, version, zero, table offset, entries, digest of the table
 
 
@@ -46,7 +47,6 @@ def name_of(folder: Path) -> str:  # ^a is A, %hh is a byte of UTF-8
 
 
 def read_run(path: Path) -> dict[str, Any]:
-    """Put the records of a run's log together; an artifact is its record and the packs that its spans number."""
     slots = sorted(each for each in path.iterdir() if each.is_file() and not each.name.startswith("."))
     run: dict[str, Any] = {"status": "running", "artifacts": {}}
     for number, slot in enumerate(slots):
@@ -55,25 +55,37 @@ def read_run(path: Path) -> dict[str, Any]:
         check(place == (slot.name, path.name) and record["slot"] == number, f"{slot}: a slot is missing, or elsewhere")
         if record["event"] in ("open", "commit", "end"):
             run["status"] = record.get("status", "running")
-            before = {} if record.get("complete") else run["artifacts"]
-            refs = record.get("packs", [])
-            run["artifacts"] = before | {name: (own, refs) for name, own in record.get("artifacts", {}).items()}
-        elif record["event"] == "abandoned" and run["status"] == "running":
-            run["status"] = "failed"
-        check(record["event"] in ("open", "commit", "end", "fence", "abandoned"), f"{slot} is of an unknown kind")
+            own = {name: (each, record.get("packs", [])) for name, each in record.get("artifacts", {}).items()}
+            run["artifacts"] = own if record.get("complete") else run["artifacts"] | own
+        else:
+            check(record["event"] in ("fence", "abandoned"), f"{slot} is of an unknown kind")
+            run["status"] = "failed" if (record["event"], run["status"]) == ("abandoned", "running") else run["status"]
     return run
 
 
-def read_table(store: Path, ref: dict[str, Any]) -> tuple[bytes, list[tuple[Any, ...]]]:
-    """Return a pack and the entries of its table, which must be the one that the record means."""
-    check(re.fullmatch(r"[a-z2-7]{16}-[0-9]{1,8}", ref["name"]) is not None, f"{ref['name']!r} names no pack")
-    pack = (store / "packs" / ref["name"]).read_bytes()
-    table = pack[ref["table_offset"] :][: ref["entries"] * ENTRY.size]
-    check(blake3(table).hexdigest() == ref["table"], f"the table of packs/{ref['name']} is damaged")
-    footer = FOOTER.pack(b"HOLDPACK", 1, 0, ref["table_offset"], ref["entries"], blake3(table).digest())
-    is_whole = pack.startswith(b"holdall pack 1\n".ljust(64, b"\0")) and pack.endswith(table + footer)
-    check(is_whole, f"the header or the footer of packs/{ref['name']} is damaged")
-    return pack, list(ENTRY.iter_unpack(table))
+@cache
+def read_moves(store: Path) -> dict[str, tuple[Any, Any]]:
+    records = map(unseal, sorted((store / "gc").glob("[0-9]*")))  # of collections: they take packs apart
+    return {name: (moved, each["targets"]) for each in records for name, moved in each.get("moved", {}).items()}
+
+
+@cache
+def read_table(store: Path, *, name: str, table_offset: int, entries: int, table: str) -> dict[int, tuple[bytes, Any]]:
+    """Return the chunks of a pack: the bytes of the pack that holds each, and the entry of it there."""
+    check(re.fullmatch(r"[a-z2-7]{16}-[0-9]{1,8}", name) is not None, f"{name!r} names no pack")
+    moved, targets = read_moves(store).get(name, ({}, []))
+    pack = b"" if moved else (store / "packs" / name).read_bytes()
+    raw = pack[table_offset:][: entries * ENTRY.size] if not moved else read_buffer(store, moved["table"], targets)
+    check(blake3(raw).hexdigest() == table, f"the table of packs/{name} is damaged")
+    own = {number: (pack, entry) for number, entry in enumerate(ENTRY.iter_unpack(raw))}
+    if moved:
+        found = [read_table(store, **target) for target in targets]
+        spans = [(at + n, found[t][to + n]) for at, count, t, to in moved["spans"] for n in range(count)]
+        check(all(own[n][1][0] == one[0] for n, (_, one) in spans), f"chunks of packs/{name} are not where they were")
+        return dict(spans)
+    is_whole = pack.endswith(raw + FOOTER.pack(b"HOLDPACK", 1, 0, table_offset, entries, blake3(raw).digest()))
+    check(is_whole and pack.startswith(HEADER), f"the header or the footer of packs/{name} is damaged")
+    return own
 
 
 def read_chunk(pack: bytes, entry: tuple[Any, ...], where: str) -> bytes:
@@ -85,27 +97,21 @@ def read_chunk(pack: bytes, entry: tuple[Any, ...], where: str) -> bytes:
         raw = zstandard.ZstdDecompressor(max_window_size=16 << 20).decompress(raw, max_output_size=raw_bytes)
     if codec == 2:  # all first bytes of the items, then all second bytes, and so on
         check(stride in (2, 4, 8, 16) and raw_bytes % stride == 0, f"{where} cannot be grouped by {stride}")
-        planes = [raw[start : start + raw_bytes // stride] for start in range(0, raw_bytes, raw_bytes // stride)]
-        raw = b"".join(map(bytes, zip(*planes, strict=True)))
+        raw = b"".join(raw[n :: raw_bytes // stride] for n in range(raw_bytes // stride))
     check(len(raw) == raw_bytes and blake3(raw).digest() == digest, f"{where} is damaged")
     return raw
 
 
-def read_buffers(store: Path, record: dict[str, Any], refs: list[dict[str, Any]]) -> list[bytes]:
-    buffers, tables = [], dict[int, Any]()
-    for ref in record.get("buffers", []):
-        parts = [base64.b64decode(ref.get("inline", ""), validate=True)]
-        for number, first, count in ref.get("spans", []):
-            where = f"of packs/{refs[number]['name']}"
-            pack, entries = tables[number] = tables.get(number) or read_table(store, refs[number])
-            parts += [read_chunk(pack, entries[n], f"chunk {n} {where}") for n in range(first, first + count)]
-        buffers.append(b"".join(parts))
-        check(len(buffers[-1]) == ref["bytes"], f"a buffer has {len(buffers[-1])} bytes instead of {ref['bytes']}")
-    return buffers
+def read_buffer(store: Path, ref: dict[str, Any], refs: list[dict[str, Any]]) -> bytes:
+    parts = [base64.b64decode(ref.get("inline", ""), validate=True)]
+    for number, first, count in ref.get("spans", []):
+        table, name = read_table(store, **refs[number]), refs[number]["name"]
+        parts += [read_chunk(*table[n], f"chunk {n} of packs/{name}") for n in range(first, first + count)]
+    check(sum(map(len, parts)) == ref["bytes"], f"a buffer has not {ref['bytes']} bytes")
+    return b"".join(parts)
 
 
 def value_of(node: Any, buffers: list[bytes]) -> Any:
-    """Return what a node says, as far as JSON can: sequences and sets as lists, pairs for dicts with other keys."""
     if not isinstance(node, dict):
         return [value_of(item, buffers) for item in node] if isinstance(node, list) else node
     if "$" not in node:
@@ -117,30 +123,24 @@ def value_of(node: Any, buffers: list[bytes]) -> Any:
         return int(node["hex"], 16) if "hex" in node else int.from_bytes(raw, "little", signed=True)
     if tag in ("floats", "ints"):
         return [item for (item,) in struct.iter_unpack(f"<{'d' if tag == 'floats' else 'q'}", raw)]
-    if tag == "str" and raw:
-        return raw.decode()
-    return node  # it says what it is, and the buffers hold its bytes
+    return raw.decode() if tag == "str" and raw else node  # it says what it is, and the buffers hold its bytes
 
 
 def main(store: Path, *names: str) -> None:
     unseal(store / "holdall.json")
     found = sorted((store / "runs").glob("*/*/*"))
     runs = {(name_of(run.parent.parent), name_of(run.parent), complement(run.name)): run for run in found}
-    for key, run in ({} if names else runs).items():
-        view = read_run(run)
-        print(*key, view["status"], *view["artifacts"], sep="\t")
-    if names:
-        show(store, runs[names[0], names[1], names[2]], names[3], *names[4:])
-
-
-def show(store: Path, run: Path, name: str, target: str = "") -> None:
-    record, refs = read_run(run)["artifacts"][name]
-    buffers = read_buffers(store, record, refs)
+    for key, run in [] if names else [(key, read_run(path)) for key, path in runs.items()]:
+        print(*key, run["status"], *run["artifacts"], sep="\t")
+    if not names:
+        return
+    record, refs = read_run(runs[names[0], names[1], names[2]])["artifacts"][names[3]]
+    buffers = [read_buffer(store, ref, refs) for ref in record.get("buffers", [])]
     node = json.loads(buffers.pop()) if record.get("spilled") else record["node"]
-    hashes = [blake3(raw).hexdigest() for raw in buffers]
-    print(json.dumps({"node": node, "value": value_of(node, buffers), "buffers": hashes}, indent=1))
-    for number, raw in enumerate(buffers if target else []):
-        Path(target, str(number)).write_bytes(raw)
+    shown = {"node": node, "value": value_of(node, buffers), "buffers": [blake3(raw).hexdigest() for raw in buffers]}
+    print(json.dumps(shown, indent=1))
+    for number, raw in enumerate(buffers if names[4:] else []):
+        Path(names[4], str(number)).write_bytes(raw)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ import pytest
 from blake3 import blake3
 
 import holdall
+from holdall_store.repository import Collector, SystemClock
+from holdall_store.storage import LocalStorage
 
 READER = Path(__file__).resolve().parents[2] / "docs" / "reader.py"
 NAMESPACE = "team:Data Science"
@@ -315,6 +317,30 @@ def test_reader_and_library_refuse_the_same(tmp_path: Path, members: dict[str, A
         theirs = 0
 
     assert (ours, theirs) == ((1, 0) if refused else (0, 2))
+
+
+def test_it_reads_what_a_collection_moved(written: tuple[Path, list[str]], tmp_path: Path) -> None:
+    """Where a pack was taken apart, its chunks are found in the packs that have them now, and damage there is seen."""
+    original, runs = written
+    store = tmp_path / "store"
+    shutil.copytree(original, store)
+    shutil.rmtree(next(store.glob(f"runs/*/*/*{runs[0][-6:]}")))
+    with contextlib.closing(LocalStorage(store)) as storage:
+        collector = Collector(storage, SystemClock())
+        done = collector.apply(collector.plan())
+    assert done.moved
+
+    for name in ("again", "file", "folder"):
+        (tmp_path / name).mkdir()
+        (tmp_path / "before").mkdir(exist_ok=True)
+        assert artifact(store, runs[1], name, tmp_path / name) == artifact(original, runs[1], name, tmp_path / "before")
+    assert (tmp_path / "again" / "0").read_bytes()[:900_000] == arrays()["raw"].tobytes()
+    for pack in (store / "packs").iterdir():
+        content = bytearray(pack.read_bytes())
+        content[len(content) // 2] ^= 1
+        pack.chmod(0o600)
+        pack.write_bytes(content)
+    assert read(store, NAMESPACE, FLOW, runs[1], "again").returncode == 1
 
 
 def test_the_reader_is_short_and_stands_alone() -> None:

@@ -125,6 +125,28 @@ def test_a_pack_is_moved_twice(tmp_path: Path, empty: Callable[[], Storage]) -> 
     assert sizes[0] > len(A + B + C) > sizes[1] > len(A + B) > sizes[2] > len(B)
 
 
+def test_what_was_moved_can_be_promoted(tmp_path: Path, empty: Callable[[], Storage]) -> None:
+    """A promotion refers to where the chunks lie now, and a later collection keeps them for it."""
+    storage = empty()
+    store = repository(storage, tmp_path)
+    first = saved(store, a=A, b=B, c=C)
+    second, kept = saved(store, "second", a=A, b=B), saved(store, "kept", b=B)
+    for seed, run in ((50, first), (60, second)):
+        forget(storage, run)
+        collect(storage, seed)
+    view = store.catalog.run("user:ana", "kept", kept.head.run)
+    promoted = store.promote(view, "production:kept")
+    forget(storage, kept)
+    collect(storage, 70)
+
+    fresh = repository(storage, tmp_path / "fresh")
+    found = fresh.catalog.run("production:kept", "kept", promoted.run).artifacts["b"]
+    assert [bytes(part) for part in fresh.read_buffers(found, [0])] == [B]
+    assert found.record.digest == view.artifacts["b"].record.digest
+    assert {pack_key(name) for name in names_of([found])} <= set(keys(storage))
+    assert len(B) < pack_bytes(storage) < len(B) * 1.05
+
+
 def test_an_open_run_keeps_its_packs(tmp_path: Path, empty: Callable[[], Storage]) -> None:
     """Packs of a run that goes on are not collected, whatever refers to them."""
     storage = empty()

@@ -14,8 +14,9 @@ from holdall_store.format import (
 )
 from holdall_store.repository._artifacts import merge
 from holdall_store.repository._clock import Clock
-from holdall_store.repository._gclog import CondemnedPacks
+from holdall_store.repository._gclog import CondemnedPacks, MovedPacks
 from holdall_store.repository._log import Log
+from holdall_store.repository._relocate import relocated
 from holdall_store.repository._views import RunView, merge_records
 from holdall_store.storage import Storage
 
@@ -51,6 +52,7 @@ class _Promotion:
         self._writer = clock.token(16)
         self._log = Log(storage, run_prefix(namespace, view.flow, self._run), RunRecord)
         self._condemned = CondemnedPacks(storage)
+        self._moved = MovedPacks(storage)
         self._packs, self._artifacts = merge(view.artifacts)
 
     def write(self) -> RunRecord:
@@ -75,7 +77,12 @@ class _Promotion:
         return written[-1]
 
     def _check_packs(self) -> None:
-        hit = {ref.name for ref in self._packs} & self._condemned.look()
+        condemned = self._condemned.look()
+        hit = {ref.name for ref in self._packs} & condemned
+        if hit and self._moved.learn(hit):
+            artifacts = {name: relocated(each, self._moved) for name, each in self._view.artifacts.items()}
+            self._packs, self._artifacts = merge(artifacts)
+            hit = {ref.name for ref in self._packs} & condemned
         if hit:
             raise ConflictError(
                 f"Run {self._view.run} of {self._view.flow} was not promoted: a collection is deciding about {len(hit)} of "
