@@ -137,11 +137,12 @@ def newest_entry(flow: Flow) -> Entry | None:
 
 def _entries(flow: Flow, space: str) -> Iterator[Entry]:
     catalog = flow.client.repository.catalog
+    tags = flow.client.repository.tags.reader(space, flow.name)
     seen = set()
     try:
         for view in catalog.newest(space, flow.name):
             seen.add(view.run)
-            yield Run._of(flow.client, view)
+            yield Run._of(flow.client, view, tags)
     except DAMAGE as error:
         damage = error
     else:
@@ -152,7 +153,7 @@ def _entries(flow: Flow, space: str) -> Iterator[Entry]:
             if run_id in seen:
                 continue
             try:
-                entry: Entry = Run._of(flow.client, catalog.run(space, flow.name, run_id))
+                entry: Entry = Run._of(flow.client, catalog.run(space, flow.name, run_id), tags)
             except RunNotFoundError:
                 continue  # it died before its first record
             except DAMAGE as error:

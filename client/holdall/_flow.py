@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from holdall._client import Client
 from holdall._flow_aliases import FlowAliases
 from holdall._messages import listed, shown
 from holdall._run import Run
+from holdall._tagging import tag_runs
 from holdall._values import check_tags, normal_form
 from holdall.store import (
     ArtifactNotFoundError,
@@ -21,7 +22,7 @@ from holdall.store import (
     nearest,
 )
 from holdall_store.format import run_segment
-from holdall_store.repository import RunView
+from holdall_store.repository import RunView, TagReader
 
 __all__ = ["Flow"]
 
@@ -151,16 +152,45 @@ class Flow:
             raise InvalidNameError(f"limit is the number of runs to give at most, or None; not {shown(limit)}.")
         return self._runs(frozenset(check_tags(tags)), limit)
 
+    def tag(self, runs: Iterable[Run | str], *, add: Iterable[str] = (), remove: Iterable[str] = ()) -> int:
+        """Change the tags of many runs, given as runs or ids, and return of how many; each changes as a whole.
+
+        If it fails for one, others may be changed already; to do it again is no error.
+
+        >>> import holdall
+        >>> for seed in range(3):
+        ...     with holdall.run("churn", params={"seed": seed}) as run:
+        ...         run.log(auc=0.5 + seed / 10)
+        >>> flow = holdall.Flow("churn")
+        >>> flow.tag((run for run in flow.runs() if run.metrics["auc"] > 0.55), add=["good"])
+        2
+        >>> [run.params["seed"] for run in flow.runs("good")]
+        [2, 1]
+        """
+        if isinstance(runs, Run | str):
+            raise InvalidNameError(f"Several runs are given as a list: flow.tag([{shown(str(runs))}], …).")
+        chosen = [run if isinstance(run, Run) else self[run] for run in runs]
+        for run in chosen:
+            if (run.flow, run.client.url) != (self._name, self._client.url):
+                raise InvalidNameError(f"{run!r} is no run of flow {self._name!r} in {self._client.url}.")
+        return tag_runs(chosen, add, remove)
+
     def _runs(self, wanted: frozenset[str], limit: int | None) -> Iterator[Run]:
         count = 0
         if limit == 0:
             return
-        for view in self._views(skip_damaged=True):
-            if wanted <= set(view.tags):
-                yield Run._of(self._client, view)
+        readers = self._tag_readers()
+        for view in self._views(skip_damaged=True, together=limit if limit and not wanted else 1):
+            run = Run._of(self._client, view, readers[view.namespace])
+            if not wanted or wanted <= run.tags:
+                yield run
                 count += 1
                 if count == limit:
                     return
+
+    def _tag_readers(self) -> dict[str, TagReader]:
+        """Return what reads the tags of many runs together, for each namespace; they read when they are asked."""
+        return {space: self._client.repository.tags.reader(space, self._name) for space in self._homes}
 
     def __getitem__(self, run_id: str) -> Run:
         """Return a run by its id or an unambiguous beginning of it."""
@@ -216,12 +246,12 @@ class Flow:
     def _ipython_key_completions_(self) -> list[str]:
         return [run.id for run in self.runs(limit=50)]
 
-    def _views(self, *, skip_damaged: bool = False) -> Iterator[RunView]:
+    def _views(self, *, skip_damaged: bool = False, together: int = 1) -> Iterator[RunView]:
         catalog = self._client.repository.catalog
         on_damage = _warn if skip_damaged else None
         if len(self._homes) == 1:
-            return catalog.newest(self._homes[0], self._name, on_damage)
-        streams = [catalog.newest(space, self._name, on_damage) for space in self._homes]
+            return catalog.newest(self._homes[0], self._name, on_damage, together=together)
+        streams = [catalog.newest(space, self._name, on_damage, together=together) for space in self._homes]
         return heapq.merge(*streams, key=lambda view: view.run, reverse=True)
 
     def _missing(self, error: NotFoundError) -> HoldallError:

@@ -22,6 +22,7 @@ from holdall._defaults import default_flow, default_user, resolve_namespace
 from holdall._messages import kind_of, readable, shown
 from holdall._provenance import Provenance
 from holdall._reference import Reference
+from holdall._tagging import AsBegun, Tagged, TagPlace
 from holdall._values import check_tags, clean_text, encode_params, metric_step, metric_value, normal_form, params_dict
 from holdall.store import HoldallError, InvalidNameError, RunStateError, UnsupportedTypeError
 from holdall_store.config import logger
@@ -89,7 +90,7 @@ def client_or_default(client: object) -> Client:
     return client
 
 
-class ActiveRun:
+class ActiveRun(Tagged):
     """A run that is being recorded. Its methods may be called from several threads."""
 
     def __init__(
@@ -117,6 +118,8 @@ class ActiveRun:
             info=provenance.info,
             single_saves=single_saves,
         )
+        head = self._writer.head
+        self._tag_place = TagPlace(client, (namespace, head.flow, head.run), head.tags, AsBegun())
         self._steps: dict[str, int] = {}
         self._steps_lock = threading.Lock()
         self._keeper = None if single_saves else _Keeper(self._writer)
@@ -147,11 +150,6 @@ class ActiveRun:
     def params(self) -> Mapping[str, Any]:
         """The parameters that the run was begun with."""
         return readable(self._params, "parameter", f"Run {self.id} of flow {self.flow!r}")
-
-    @property
-    def tags(self) -> frozenset[str]:
-        """The tags of the run."""
-        return frozenset(self._writer.head.tags)
 
     def save(self, objects: Mapping[str, Any] | None = None, /, **named: Any) -> dict[str, Artifact]:
         """Save any number of named objects, and return their handles by name.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn
 
@@ -13,6 +14,7 @@ from holdall._client import Client, missing_artifact
 from holdall._defaults import default_user
 from holdall._messages import readable
 from holdall._reference import Reference
+from holdall._tagging import Tagged, TagPlace, TagSource
 from holdall._text import count_text
 from holdall._values import MetricPoint, decode_params, normal_form, number, points_of
 from holdall.store import ArtifactNotFoundError
@@ -30,7 +32,7 @@ class RunOrigin(NamedTuple):
     note: str
 
 
-class Run:
+class Run(Tagged):
     """One run of a flow, as it was when it was looked up; artifacts are loaded when they are asked for.
 
     ``Run("churn/20261123T081402")`` looks in the default store and the current namespace; a beginning of the id will
@@ -42,12 +44,13 @@ class Run:
 
     def __init__(self, pathspec: str) -> None:
         found = Client().run(pathspec)
-        self._client, self._view = found._client, found._view
+        self._client, self._view, self._tag_place = found._client, found._view, found._tag_place
 
     @classmethod
-    def _of(cls, client: Client, view: RunView) -> Run:
+    def _of(cls, client: Client, view: RunView, tags: TagSource | None = None) -> Run:
         run = cls.__new__(cls)
         run._client, run._view = client, view
+        run._tag_place = TagPlace(client, (view.namespace, view.flow, view.run), view.tags, tags)
         return run
 
     @property
@@ -109,11 +112,6 @@ class Run:
     def params(self) -> Mapping[str, Any]:
         """The parameters it was begun with."""
         return readable(decode_params(self._view.params, trust=self._client.trusted), "parameter", self._called())
-
-    @property
-    def tags(self) -> frozenset[str]:
-        """Its tags."""
-        return frozenset(self._view.tags)
 
     @property
     def metrics(self) -> Mapping[str, float | int | bool]:
@@ -182,7 +180,10 @@ class Run:
         if alias is not None:
             check_alias(alias)
         view = self._client.repository.promote(
-            self._view, str(client.namespace), who=default_user(client.settings), note=check_note(note)
+            replace(self._view, tags=tuple(sorted(self.tags))),
+            str(client.namespace),
+            who=default_user(client.settings),
+            note=check_note(note),
         )
         promoted = Run._of(client, view)
         if alias is not None:

@@ -53,6 +53,7 @@ def test_a_promoted_run(storage: Remote, monkeypatch: pytest.MonkeyPatch) -> Non
     assert run.origin is None
     assert (found.params, found.metrics, found.tags) == ({"lr": 0.1}, {"auc": 0.9}, {"nightly"})
     assert found.info == run.info
+    assert promoted.tags == {"nightly"}
     assert found.keys() == ["model", "note"]
     np.testing.assert_array_equal(production.load("churn/model"), ARRAY)
     assert [point.value for point in found.metric("auc")] == [0.5, 0.9]
@@ -62,15 +63,15 @@ def test_a_promoted_run(storage: Remote, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_requests(storage: Remote) -> None:
-    """On a bucket it takes three requests, and one where all values are small; with an alias two more."""
+    """On a bucket it takes four requests, and two where all values are small; with an alias two more."""
     client = ana(storage)
     large, small = record(client, model=ARRAY), record(client, model=1)
     storage.reset()
     large.promote("production:churn")
-    assert dict(storage.calls) == {"create": 2, "list": 1}
+    assert dict(storage.calls) == {"create": 2, "list": 2}
     storage.reset()
     small.promote("production:churn")
-    assert dict(storage.calls) == {"create": 1}
+    assert dict(storage.calls) == {"create": 1, "list": 1}
     storage.reset()
     small.promote("production:churn", alias="champion")
     assert dict(storage.calls) == {"create": 2, "list": 1}

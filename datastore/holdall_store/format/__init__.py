@@ -18,6 +18,7 @@ from holdall_store.format._keys import (
     PACKS_PREFIX,
     RUNS_PREFIX,
     STORE_KEY,
+    TAGS_PREFIX,
     alias_prefix,
     flow_prefix,
     make_run_id,
@@ -29,6 +30,8 @@ from holdall_store.format._keys import (
     slot_key,
     slot_number,
     slot_numbers,
+    tags_flow_prefix,
+    tags_prefix,
 )
 from holdall_store.format._names import check_name, check_namespace, escape_name, unescape_name
 from holdall_store.format._pack import (
@@ -58,6 +61,7 @@ from holdall_store.format._records import (
     RunRecord,
     Series,
     StoreRecord,
+    TagRecord,
     decode_json,
     seal,
     unseal,
@@ -80,6 +84,7 @@ __all__ = [
     "PACKS_PREFIX",
     "RUNS_PREFIX",
     "STORE_KEY",
+    "TAGS_PREFIX",
     "AliasRecord",
     "ArtifactRecord",
     "BufferRef",
@@ -95,6 +100,7 @@ __all__ = [
     "RunRecord",
     "Series",
     "StoreRecord",
+    "TagRecord",
     "alias_prefix",
     "build_tail",
     "check_name",
@@ -116,6 +122,8 @@ __all__ = [
     "slot_key",
     "slot_number",
     "slot_numbers",
+    "tags_flow_prefix",
+    "tags_prefix",
     "unescape_name",
     "unseal",
 ]

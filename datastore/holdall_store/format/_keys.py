@@ -15,6 +15,7 @@ __all__ = [
     "PACKS_PREFIX",
     "RUNS_PREFIX",
     "STORE_KEY",
+    "TAGS_PREFIX",
     "alias_prefix",
     "flow_prefix",
     "make_run_id",
@@ -26,6 +27,8 @@ __all__ = [
     "slot_key",
     "slot_number",
     "slot_numbers",
+    "tags_flow_prefix",
+    "tags_prefix",
 ]
 
 STORE_KEY = "holdall.json"
@@ -33,6 +36,7 @@ PACKS_PREFIX = "packs/"
 RUNS_PREFIX = "runs/"
 GC_PREFIX = "gc/"
 ALIASES_PREFIX = "aliases/"
+TAGS_PREFIX = "tags/"
 
 SLOT_DIGITS = 8
 """Slots sort as text, so all have one width; a log of 10^8 records would have to be compacted long before."""
@@ -87,6 +91,16 @@ def run_prefix(namespace: str, flow: str, run_id: str) -> str:
 def alias_prefix(namespace: str, flow: str, alias: str) -> str:
     """Return the prefix of the log of an alias."""
     return f"{ALIASES_PREFIX}{escape_name(namespace)}/{escape_name(flow)}/{escape_name(alias)}/"
+
+
+def tags_flow_prefix(namespace: str, flow: str) -> str:
+    """Return the prefix of the tag logs of all runs of `flow`."""
+    return f"{TAGS_PREFIX}{escape_name(namespace)}/{escape_name(flow)}/"
+
+
+def tags_prefix(namespace: str, flow: str, run_id: str) -> str:
+    """Return the prefix of the tag log of a run: it lies beside the run's own, which nobody adds to after its end."""
+    return f"{tags_flow_prefix(namespace, flow)}{run_segment(run_id)}/"
 
 
 def slot_key(prefix: str, number: int) -> str:

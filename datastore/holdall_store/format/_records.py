@@ -26,6 +26,7 @@ __all__ = [
     "RunRecord",
     "Series",
     "StoreRecord",
+    "TagRecord",
     "decode_json",
     "seal",
     "unseal",
@@ -177,6 +178,24 @@ class MovedPack(msgspec.Struct, frozen=True, omit_defaults=True):
     """The table of the pack, which records know by its hash."""
     spans: tuple[tuple[int, int, int, int], ...] = ()
     """(first chunk in the old pack, count, number of the new pack in the record's `targets`, first chunk there)."""
+
+
+class TagRecord(LogHead, kw_only=True, omit_defaults=True):
+    """One record of the log of what was said of a run beside it. It tells all of it: who reads the last needs no other."""
+
+    namespace: str
+    flow: str
+    run: str
+    tags: tuple[str, ...] = ()
+    """All tags of the run from now on, those that it began with among them."""
+    kept: bool = False
+    """The run must not be deleted."""
+    log_slots: int = 0
+    """The run's own log has, or is about to have, at least so many records: who remembers fewer looks again."""
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    who: str = ""
+    note: str = ""
 
 
 class GcRecord(LogHead, kw_only=True, omit_defaults=True):

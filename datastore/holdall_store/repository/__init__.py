@@ -27,6 +27,7 @@ from holdall_store.repository._log import Log
 from holdall_store.repository._reader import BufferReader
 from holdall_store.repository._repository import Repository
 from holdall_store.repository._run_writer import Point, RunHead, RunWriter
+from holdall_store.repository._tags import TagLogs, TagReader, TagState
 from holdall_store.repository._views import RunView, parse_time
 
 __all__ = [
@@ -52,6 +53,9 @@ __all__ = [
     "SilentLog",
     "StoredArtifact",
     "SystemClock",
+    "TagLogs",
+    "TagReader",
+    "TagState",
     "artifact_key",
     "cache_usage",
     "clear_cache",

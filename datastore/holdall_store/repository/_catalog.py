@@ -36,8 +36,9 @@ _TO_SEGMENT: Final = str.maketrans("0123456789T", "9876543210t")
 TERMINAL: Final = frozenset(("end", "abandoned"))
 """Events that nothing follows."""
 
-AHEAD_RUNS_MAX: Final = 32
-"""Records of so many runs are fetched at once where each takes a while; the first alone, because often it will do."""
+AHEAD_RUNS_MAX: Final = 64
+"""Records of so many runs are fetched at once where each takes a while; by default the first alone, because often it will
+do."""
 
 
 class FoundRun(NamedTuple):
@@ -84,17 +85,22 @@ class Catalog:
                 continue
 
     def newest(
-        self, namespace: str, flow: str, on_damage: Callable[[IntegrityError | FormatError], None] | None = None
+        self,
+        namespace: str,
+        flow: str,
+        on_damage: Callable[[IntegrityError | FormatError], None] | None = None,
+        *,
+        together: int = 1,
     ) -> Iterator[RunView]:
         """Yield the runs of a flow, newest first: the first one costs one listing and one read.
 
-        A run that cannot be read raises, unless `on_damage` takes the error: then it is left out.
+        Who will want so many says so with `together`: they are read at once then, where each takes a while. A run that cannot be read raises, unless `on_damage` takes the error: then it is left out.
         """
         found = self._found(namespace, flow)
         # Where records are far away, those of more and more runs travel together: one, two, four, …
         for count in map((1).__lshift__, itertools.count()):
-            together = min(count, AHEAD_RUNS_MAX) if self._storage.traits.concurrency else 1
-            batch = list(itertools.islice(found, together))
+            ahead = min(max(count, together), AHEAD_RUNS_MAX) if self._storage.traits.concurrency else 1
+            batch = list(itertools.islice(found, ahead))
             if not batch:
                 return
             for view in self._views(namespace, flow, batch):

@@ -30,6 +30,7 @@ from holdall_store.repository._log import CREATE_TRIES, answer_was_lost
 from holdall_store.repository._offline import OfflineStorage
 from holdall_store.repository._reader import BufferReader, Pending, lost
 from holdall_store.repository._run_writer import RunHead, RunWriter
+from holdall_store.repository._tags import TagLogs
 from holdall_store.repository._views import RunView
 from holdall_store.storage import Storage
 
@@ -80,6 +81,7 @@ class Repository:
         offline = self.settings.offline and self.cache is not None
         self.storage = OfflineStorage(storage, self.cache) if offline and self.cache is not None else storage
         self.catalog = Catalog(self.storage, self.cache, offline=offline)
+        self.tags = TagLogs(self.storage, self.cache, self.clock, offline=offline)
         self._make_readers()
         self._record: StoreRecord | None = None
         self._index: ChunkIndex | None = None
