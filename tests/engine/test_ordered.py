@@ -9,7 +9,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from holdall_store.transfer import run_all, run_ordered
+from holdall_store.transfer import Background, run_all, run_ordered
 
 
 def own_threads() -> list[threading.Thread]:
@@ -129,4 +129,44 @@ def test_all_jobs_run_and_the_first_failure_is_raised() -> None:
         assert sorted(done) == list(range(30))
         with pytest.raises(ZeroDivisionError):
             run_all([1, 0, 2], lambda job: done.append(1 // job), threads=threads)
+    assert own_threads() == []
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_background_work_is_done_when_it_was_waited_for(threads: int) -> None:
+    """Every job is done once, whatever the number of threads; with one, it is the caller's, who waits."""
+    done: list[tuple[int, str]] = []
+    background = Background(range(40), lambda job: done.append((job, threading.current_thread().name)), threads=threads)
+    background.wait()
+
+    assert sorted(job for job, _ in done) == list(range(40))
+    assert threads > 1 or {name for _, name in done} == {threading.current_thread().name}
+    assert own_threads() == []
+
+
+def test_background_work_goes_on_while_nobody_waits() -> None:
+    """Work is under way before it is waited for."""
+    begun = threading.Event()
+    background = Background([1], lambda _job: begun.set(), threads=2)
+    assert begun.wait(timeout=60)
+    background.wait()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_the_first_failure_of_background_work_is_raised(threads: int) -> None:
+    """Of several failures the first in the order of the jobs is told, every job before it is done, and the rest rests."""
+    done: list[int] = []
+    together = threading.Barrier(min(threads, 2))
+
+    def work(job: int) -> None:
+        if job in (3, 4) and threads > 1:
+            together.wait(timeout=60)  # both have begun before either fails
+        if job >= 3:
+            raise ValueError(f"job {job}")
+        done.append(job)
+
+    background = Background(range(1000), work, threads=threads)
+    with pytest.raises(ValueError, match="^job 3$"):
+        background.wait()
+    assert sorted(done) == [0, 1, 2]
     assert own_threads() == []

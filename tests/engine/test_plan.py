@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdall_store.format import CODEC_RAW, CODEC_ZSTD, Entry, PackRef
-from holdall_store.repository._plan import Reach, checks, jobs, one_raw_piece, reach, runs, table_range
+from holdall_store.repository._plan import JOB_BYTES, Reach, checks, jobs, raw_bytes, reach, runs, table_range
 
 PACK_BYTES = 4000
 
@@ -77,13 +77,21 @@ def test_raw_runs_are_put_as_they_lie(chunks: list[tuple[str, Entry]]) -> None:
             assert positions == [sum(map(len, parts[:number])) for number in range(len(parts))]
 
 
-@given(located())
-def test_mapped_chunks_are_checked_once(chunks: list[tuple[str, Entry]]) -> None:
-    """The pieces of work for a mapped buffer cover its chunks, at their positions."""
-    covered = [(check.pack, entry, at) for check in checks(chunks, memoryview(b"")) for entry, at in check.places]
+@given(st.lists(st.integers(1, JOB_BYTES + JOB_BYTES // 2), max_size=12))
+def test_mapped_chunks_are_checked_once(sizes: list[int]) -> None:
+    """The pieces of work for a mapped buffer cover its chunks, at their positions; none is larger than it has to be."""
+    chunks = [Entry(b"%d" % number, 0, size, size, CODEC_RAW, 0, 1) for number, size in enumerate(sizes)]
+    covered = []
+    for check in checks("pack", chunks, memoryview(b"")):
+        position = check.position
+        for entry in check.entries:
+            covered.append((entry, position))
+            position += entry.raw_bytes
+        assert check.bytes == position - check.position
+        assert check.bytes <= JOB_BYTES or len(check.entries) == 1
 
-    assert [entry for _, entry, _ in covered] == [entry for _, entry in chunks]
-    assert [at for _, _, at in covered] == [sum(e.raw_bytes for _, e in chunks[:n]) for n in range(len(chunks))]
+    assert [entry for entry, _ in covered] == chunks
+    assert [at for _, at in covered] == [sum(sizes[:number]) for number in range(len(sizes))]
 
 
 def test_a_raw_piece_is_seen() -> None:
@@ -91,10 +99,12 @@ def test_a_raw_piece_is_seen() -> None:
     first = Entry(b"", 64, 100, 100, CODEC_RAW, 0, 1)
     second = Entry(b"", 164, 50, 50, CODEC_RAW, 0, 1)
 
-    assert one_raw_piece([("a", first), ("a", second)]) == 64
-    assert one_raw_piece([("a", second)]) is None
-    assert one_raw_piece([("a", first), ("b", second)]) is None
-    assert one_raw_piece([]) is None
+    assert raw_bytes([first, second]) == 150
+    assert raw_bytes([second]) is None
+    assert raw_bytes([first, second._replace(offset=192)]) is None
+    assert raw_bytes([first, second._replace(codec=CODEC_ZSTD)]) is None
+    assert raw_bytes([first, second._replace(raw_bytes=60)]) is None
+    assert raw_bytes([]) is None
 
 
 def test_a_small_pack_comes_with_its_table() -> None:

@@ -16,7 +16,7 @@ __all__ = [
     "Reach",
     "checks",
     "jobs",
-    "one_raw_piece",
+    "raw_bytes",
     "reach",
     "runs",
     "table_range",
@@ -82,8 +82,11 @@ class Check(NamedTuple):
     """Chunks of a buffer that is mapped where it lies: there is nothing to copy, only to verify."""
 
     pack: str
-    places: list[tuple[Entry, int]]
+    entries: Sequence[Entry]
+    position: int
+    """Where in `target` the first of them is; the others follow."""
     target: memoryview
+    bytes: int
 
 
 class Reach(NamedTuple):
@@ -147,40 +150,30 @@ def runs(places: Sequence[Place]) -> list[list[Place]]:
     return found
 
 
-def checks(located: Located, target: memoryview) -> list[Check]:
+def checks(pack: str, entries: Sequence[Entry], target: memoryview) -> list[Check]:
     """Part the chunks of a mapped buffer into pieces of work for threads."""
     found: list[Check] = []
-    places: list[tuple[Entry, int]] = []
-    position = size = 0
-    for pack, entry in located:
-        if not found or size + entry.raw_bytes > JOB_BYTES:
-            places = []
-            found.append(Check(pack, places, target))
-            size = 0
-        places.append((entry, position))
+    first = position = size = 0
+    for number, entry in enumerate(entries):
+        if size and size + entry.raw_bytes > JOB_BYTES:
+            found.append(Check(pack, entries[first:number], position, target, size))
+            first, position, size = number, position + size, 0
         size += entry.raw_bytes
-        position += entry.raw_bytes
+    if size:
+        found.append(Check(pack, entries[first:], position, target, size))
     return found
 
 
-def one_raw_piece(located: Located) -> int | None:
-    """Return where a buffer lies in its pack, if it lies there whole, raw and aligned."""
-    if not located:
+def raw_bytes(entries: Sequence[Entry]) -> int | None:
+    """Return the size of chunks that lie in their pack as one raw, aligned piece; None of any others."""
+    if not entries or entries[0].offset % ALIGNMENT:
         return None
-    pack, first = located[0]
-    if first.offset % ALIGNMENT:
-        return None
-    expected = first.offset
-    for name, entry in located:
-        if (
-            name != pack
-            or entry.codec != CODEC_RAW
-            or entry.offset != expected
-            or entry.stored_bytes != entry.raw_bytes
-        ):
+    expected = start = entries[0].offset
+    for _, offset, stored, raw, codec, _, _ in entries:
+        if codec != CODEC_RAW or offset != expected or stored != raw:
             return None
-        expected += entry.raw_bytes
-    return first.offset
+        expected += raw
+    return expected - start
 
 
 def table_range(ref: PackRef, table_bytes: int, wanted: int) -> tuple[int, int]:

@@ -24,7 +24,7 @@ from holdall_store.repository._plan import (
     Put,
     checks,
     jobs,
-    one_raw_piece,
+    raw_bytes,
     reach,
     runs,
     table_range,
@@ -90,7 +90,7 @@ class BufferReader:
         there for the caller to wait for. Nobody may write into the buffers, or believe them, before that.
         """
         ahead = self.get_tables(refs, packs)
-        maps: dict[str, memoryview | None] = {}
+        maps: dict[str, memoryview | None] | None = {} if self._storage.traits.mappable else None
         mapped: list[Check] = []
         absent: list[tuple[Located, Put, int]] = []
         buffers = []
@@ -196,7 +196,7 @@ class BufferReader:
     def locate(self, ref: BufferRef, packs: Sequence[PackRef]) -> list[tuple[str, Entry]]:
         """Return the chunks of a buffer with the packs that hold them."""
         located: list[tuple[str, Entry]] = []
-        chunks_max = ref.bytes // CHUNK_BYTES_MEAN_MIN + 16
+        chunks_max = _chunks_max(ref)
         total = 0
         for number, first, count in ref.spans:
             if not 0 <= number < len(packs):
@@ -242,7 +242,7 @@ class BufferReader:
         self,
         ref: BufferRef,
         packs: Sequence[PackRef],
-        maps: dict[str, memoryview | None],
+        maps: dict[str, memoryview | None] | None,
         mapped: list[Check],
         absent: list[tuple[Located, Put, int]],
         room: int,
@@ -250,27 +250,48 @@ class BufferReader:
         """Return the memory of a buffer; add the work that verifies it to `mapped`, or that fills it to `absent`.
 
         No more than `room` bytes are taken for it: chunks that unpack to a thousand times their size can claim any
-        amount. What can be mapped lies in one span, and takes none.
+        amount. What can be mapped lies in one span, and takes none. `maps` is None where nothing can.
         """
         if not ref.spans:
             return inline_buffer(ref)
-        if ref.bytes > room and len(ref.spans) > 1:
-            raise _too_large(ref.bytes)
-        located = self.locate(ref, packs)
-        start = one_raw_piece(located)
-        if start is not None:
-            pack = located[0][0]
-            whole = self._map(pack, maps)
-            if whole is not None:
-                target = whole[start : start + ref.bytes]
-                if len(target) != ref.bytes:
-                    raise IntegrityError(f"{self._key(pack)} is cut off at {len(whole)} bytes.")
-                mapped.extend(checks(located, target))
+        if len(ref.spans) > 1:
+            if ref.bytes > room:
+                raise _too_large(ref.bytes)
+        elif maps is not None:
+            target = self._mapped(ref, packs, maps, mapped)
+            if target is not None:
                 return target
+        located = self.locate(ref, packs)
         if ref.bytes > room:
             raise _too_large(ref.bytes)
         target = _allocate(ref.bytes)
         absent.append((located, _put_into(target), 0))
+        return target
+
+    def _mapped(
+        self, ref: BufferRef, packs: Sequence[PackRef], maps: dict[str, memoryview | None], mapped: list[Check]
+    ) -> memoryview | None:
+        """Return a buffer where it lies, if it does so whole and in one span; add what is to be verified to `mapped`.
+
+        This says nothing of a span that cannot be: `locate` does.
+        """
+        number, first, count = ref.spans[0]
+        if not 0 <= number < len(packs) or count > _chunks_max(ref):
+            return None
+        entries = self._table(packs[number]).span(first, count)
+        if raw_bytes(entries) != ref.bytes:
+            return None
+        pack = packs[number].name
+        if pack not in maps:
+            maps[pack] = self._storage.map(self._key(pack))
+        whole = maps[pack]
+        if whole is None:
+            return None
+        start = entries[0].offset
+        target = whole[start : start + ref.bytes]
+        if len(target) != ref.bytes:
+            raise IntegrityError(f"{self._key(pack)} is cut off at {len(whole)} bytes.")
+        mapped.extend(checks(pack, entries, target))
         return target
 
     def _table(self, ref: PackRef) -> PackTable:
@@ -298,14 +319,13 @@ class BufferReader:
                 self._tables.popitem(last=False)
         return table
 
-    def _map(self, pack: str, maps: dict[str, memoryview | None]) -> memoryview | None:
-        if pack not in maps:
-            maps[pack] = self._storage.map(self._key(pack)) if self._storage.traits.mappable else None
-        return maps[pack]
-
     def _check(self, check: Check) -> None:
-        for entry, position in check.places:
-            self._verify(check.target[position : position + entry.raw_bytes], entry, check.pack)
+        target, position = check.target, check.position
+        for entry in check.entries:
+            digest, _, _, size, _, _, _ = entry
+            if blake3(target[position : position + size]).digest() != digest:
+                raise self._unlike(entry, check.pack)
+            position += size
 
     def _place(self, job: Job, stored: memoryview, verify: bool) -> None:
         """Unpack the chunks of a job, verify them, and put them where they belong."""
@@ -328,7 +348,10 @@ class BufferReader:
 
     def _verify(self, raw: bytes | memoryview, entry: Entry, pack: str) -> None:
         if blake3(raw).digest() != entry.digest:
-            raise self._damaged(entry, pack, "it does not match its hash.")
+            raise self._unlike(entry, pack)
+
+    def _unlike(self, entry: Entry, pack: str) -> IntegrityError:
+        return self._damaged(entry, pack, "it does not match its hash.")
 
     def _damaged(self, entry: Entry, pack: str, why: str) -> IntegrityError:
         end = entry.offset + entry.stored_bytes
@@ -344,6 +367,10 @@ def inline_buffer(ref: BufferRef) -> memoryview:
     if len(raw) != ref.bytes:
         raise IntegrityError(f"A record holds {len(raw)} bytes of a buffer of {ref.bytes}.")
     return memoryview(bytearray(raw))
+
+
+def _chunks_max(ref: BufferRef) -> int:
+    return ref.bytes // CHUNK_BYTES_MEAN_MIN + 16
 
 
 def _footer(ref: PackRef) -> Footer:
@@ -366,7 +393,7 @@ def _put_into(target: memoryview) -> Put:
 
 
 def _size(found: Sequence[Check]) -> int:
-    return sum(entry.raw_bytes for check in found for entry, _ in check.places)
+    return sum(check.bytes for check in found)
 
 
 def _allocate(size: int) -> memoryview:

@@ -291,26 +291,45 @@ class Repository:
         key: str | int | None,
     ) -> Any:
         """Return the object of an artifact, or a part of it; `allowed` says whether it may run code."""
-        record = artifact.record
-
-        def fetch(numbers: Sequence[int]) -> list[memoryview]:
-            return self.read_buffers(artifact, numbers, verify=verify, pending=pending)
-
-        from holdall_store.serializers import child, decode
-
         node = self.node(artifact)
         if key is not None:
+            from holdall_store.serializers import child
+
             node = child(node, key)
         # Tables are built from their columns while these are still being verified: their serializers bear any bytes, and
         # write into none. What runs code sees verified bytes alone.
         tag = node.get("$", "") if isinstance(node, dict) else ""
         pending: list[Pending] | None = [] if verify and str(tag).startswith(TABLE_TAGS) else None
         try:
-            loaded = decode(node, fetch, trust=allowed, columns=columns, libraries=record.libraries)
+            ahead = {} if pending is None else self._read_ahead(artifact, node, columns, pending)
+
+            def fetch(numbers: Sequence[int]) -> list[memoryview]:
+                absent = [number for number in numbers if number not in ahead]
+                read = self.read_buffers(artifact, absent, verify=verify, pending=pending) if absent else []
+                found = ahead | dict(zip(absent, read, strict=True))
+                for number in numbers:
+                    ahead.pop(number, None)
+                return [found[number] for number in numbers]
+
+            from holdall_store.serializers import decode
+
+            loaded = decode(node, fetch, trust=allowed, columns=columns, libraries=artifact.record.libraries)
         finally:
             for check in pending or ():
                 check.wait()  # its failure is the cause of any other
         return loaded
+
+    def _read_ahead(
+        self, artifact: StoredArtifact, node: Any, columns: Sequence[str] | None, pending: list[Pending]
+    ) -> dict[int, memoryview]:
+        """Begin to verify what a table will ask for while its library is imported, where nothing has to be fetched."""
+        if self._cached is not None or not self.storage.traits.mappable:
+            return {}
+        from holdall_store.serializers import buffers_ahead
+
+        count = len(artifact.record.buffers)
+        numbers = [number for number in buffers_ahead(node, columns) if number < count]
+        return dict(zip(numbers, self.read_buffers(artifact, numbers, pending=pending), strict=True))
 
     def _may_run(self, artifact: StoredArtifact, log: str) -> bool:
         # Whatever the record says of itself: it may lie about needing trust.

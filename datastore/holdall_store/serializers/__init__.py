@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from holdall_store.serializers._decoder import Fetch, decode
-from holdall_store.serializers._encoder import encode
-from holdall_store.serializers._protocol import (
-    BufferSource,
-    Decoder,
-    Encoded,
-    Encoder,
-    FileSource,
-    Node,
-    Serializer,
-)
-from holdall_store.serializers._sharing import child, keys, needs_trust
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from holdall_store.serializers._ahead import buffers_ahead
+    from holdall_store.serializers._decoder import Fetch, decode
+    from holdall_store.serializers._encoder import encode
+    from holdall_store.serializers._protocol import (
+        BufferSource,
+        Decoder,
+        Encoded,
+        Encoder,
+        FileSource,
+        Node,
+        Serializer,
+    )
+    from holdall_store.serializers._sharing import child, keys, needs_trust
 
 __all__ = [
     "BufferSource",
@@ -24,9 +29,40 @@ __all__ = [
     "FileSource",
     "Node",
     "Serializer",
+    "buffers_ahead",
     "child",
     "decode",
     "encode",
     "keys",
     "needs_trust",
 ]
+
+_PLACES = {
+    "BufferSource": "_protocol",
+    "Decoder": "_protocol",
+    "Encoded": "_protocol",
+    "Encoder": "_protocol",
+    "Fetch": "_decoder",
+    "FileSource": "_protocol",
+    "Node": "_protocol",
+    "Serializer": "_protocol",
+    "buffers_ahead": "_ahead",
+    "child": "_sharing",
+    "decode": "_decoder",
+    "encode": "_encoder",
+    "keys": "_sharing",
+    "needs_trust": "_sharing",
+}
+"""Where the names are. They are fetched when they are first used: whoever loads needs nothing of what encodes."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

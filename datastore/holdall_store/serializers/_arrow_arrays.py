@@ -238,7 +238,8 @@ def _read_offsets(node: Any, rows: int, decoder: Decoder, *, wide: bool) -> Arra
     # A sum that wraps round could pass for a small one, with offsets far outside the data on the way to it.
     if largest * rows >= 2**63 and sum(lengths.tolist()) >= 2**63:
         raise malformed(node, "lengths add up to more than any buffer holds")
-    np.cumsum(lengths.astype(np.int64), out=offsets[1:])  # to widen first is several times as fast
+    offsets[1:] = lengths  # to widen first is several times as fast, and to add up in place needs no more memory
+    np.add.accumulate(offsets, out=offsets)
     if wide:
         return offsets
     if int(offsets[-1]) > _INT32_MAX:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from holdall_store.errors import HoldallError
+from holdall_store.serializers._ahead import numbers_in
 from holdall_store.serializers._nodes import malformed, member
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator
 
     from holdall_store.serializers._protocol import Decoder, Encoder, Node
 
@@ -91,24 +92,7 @@ def packed(mask: Array) -> Array:
     return np.packbits(mask, bitorder="little")
 
 
-def numbers_in(node: Node) -> list[int]:
-    """Return the numbers of the buffers that a node names, save those of parts that have a serializer of their own."""
-    return list(dict.fromkeys(_numbers_in(node)))
-
-
 def listed(node: dict[str, Node]) -> dict[str, Node]:
     """Return the members of a node with a list of all buffers inside, so that whoever loads many nodes finds them."""
     numbers = numbers_in(node)
     return node | {"buffers": numbers} if numbers else node
-
-
-def _numbers_in(node: Node) -> Iterator[int]:
-    if isinstance(node, list):
-        for part in node:
-            yield from _numbers_in(part)
-    elif isinstance(node, dict):
-        for key, part in node.items():
-            if key == "buffers" and isinstance(part, dict):
-                yield from (number for number in part.values() if type(number) is int and number >= 0)
-            elif not (isinstance(part, dict) and "$" in part):
-                yield from _numbers_in(part)

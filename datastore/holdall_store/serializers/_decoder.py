@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from holdall_store.errors import FormatError, HoldallError, UnsafeLoadError, UnsupportedTypeError
-from holdall_store.serializers._builtin import BY_TAG
-from holdall_store.serializers._classes import resolve_class
 from holdall_store.serializers._nodes import integer, integers, malformed, member, nodes, read_bytes
 from holdall_store.serializers._registry import find_tag
 from holdall_store.serializers._sharing import buffer_numbers, needs_trust, unwrap
@@ -56,6 +55,14 @@ def decode(
         raise malformed(node, "it is nested too deeply") from None
     except Exception as error:
         raise malformed(node, f"{type(error).__name__}: {str(error)[:300]}") from error
+
+
+@functools.cache
+def _builtin() -> Mapping[str, Serializer]:
+    """Return the serializers of what Python itself has, by tag; most tables and arrays need none of them."""
+    from holdall_store.serializers._builtin import BY_TAG
+
+    return BY_TAG
 
 
 def _unsafe() -> UnsafeLoadError:
@@ -136,6 +143,8 @@ class _TreeDecoder(TreeDecoder):
         return self._trust
 
     def resolve(self, name: str) -> type:
+        from holdall_store.serializers._classes import resolve_class
+
         return resolve_class(name, trusted=lambda: self.trusted, libraries=self._libraries)
 
     def node(self, node: Node) -> Any:
@@ -201,9 +210,10 @@ class _TreeDecoder(TreeDecoder):
     def _serializer(self, node: dict[str, Node], tag: str) -> Serializer:
         if "." in tag:
             return find_tag(tag, self._libraries)
-        if tag not in BY_TAG:
+        builtin = _builtin()
+        if tag not in builtin:
             raise malformed(node, "nothing of that name is known here")
-        return BY_TAG[tag]
+        return builtin[tag]
 
     def _announce(self, number: int | None, obj: object) -> None:
         """Let what is inside a container refer to it, before it is full."""

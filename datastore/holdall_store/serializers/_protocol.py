@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,8 +17,8 @@ Node = Any
 """A JSON value. Objects that are more than JSON are ``{"$": "<serializer tag>", …}``."""
 
 
-@dataclass(frozen=True, slots=True)
-class FileSource:
+# Structs rather than dataclasses: those would take a millisecond of every first load and save to be put together.
+class FileSource(msgspec.Struct, frozen=True):
     """A file whose bytes are read while they are saved, so that it need not fit in memory.
 
     ``mtime_ns`` and ``inode`` are those that it had when it was found, so that a change is noticed; ``None`` where
@@ -30,8 +31,7 @@ class FileSource:
     inode: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class BufferSource:
+class BufferSource(msgspec.Struct, frozen=True):
     """One buffer to save.
 
     ``data`` is a C-contiguous one-dimensional view of unsigned bytes, borrowed (not copied) until the save returns, or
@@ -46,8 +46,7 @@ class BufferSource:
     dense: bool = False
 
 
-@dataclass(slots=True)
-class Encoded:
+class Encoded(msgspec.Struct):
     """An object turned into one JSON node and its buffers.
 
     ``type_name`` is for people (``pandas.DataFrame``). ``runs_code`` says that decoding may run code that is stored in
@@ -58,7 +57,7 @@ class Encoded:
     buffers: list[BufferSource]
     type_name: str
     runs_code: bool = False
-    libraries: dict[str, str] = field(default_factory=dict)
+    libraries: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class Encoder(ABC):

@@ -149,27 +149,48 @@ def run_ordered(
 
 
 class Background:
-    """Work on several jobs that goes on in threads until `wait`."""
+    """Work on several jobs that goes on in threads, and in the caller's own once it does nothing but `wait`.
 
-    def __init__(self, jobs: Sequence[_Job], work: Callable[[_Job], None]) -> None:
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, args=(jobs, work), name="holdall-work", daemon=True)
-        self._thread.start()
+    The jobs are begun in their order, and a failure stops those that have not begun. With one thread in all, nothing
+    happens before `wait`: a second one would only take its turns from the caller.
+    """
+
+    def __init__(self, jobs: Sequence[_Job], work: Callable[[_Job], None], *, threads: int = THREADS) -> None:
+        self._jobs = iter(enumerate(jobs))
+        self._work: Callable[[Any], None] = work
+        self._lock = threading.Lock()
+        self._failures: list[tuple[int, BaseException]] = []
+        self._threads = [
+            threading.Thread(target=self._run, name=f"holdall-work-{index}", daemon=True)
+            for index in range(min(threads - 1, len(jobs)))
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def wait(self) -> None:
         """Return when all is done; raise the first failure, in the order of the jobs."""
-        self._thread.join()
-        if self._failure is not None:
+        self._run()
+        for thread in self._threads:
+            thread.join()
+        if self._failures:
+            _, failure = min(self._failures, key=lambda item: item[0])
             try:
-                raise self._failure
+                raise failure
             finally:
-                self._failure = None
+                # Or the error's traceback would hold the error, and with it all that callers hold.
+                self._failures.clear()
+                del failure
 
-    def _run(self, jobs: Sequence[Any], work: Callable[[Any], None]) -> None:
-        try:
-            run_all(jobs, work)
-        except BaseException as error:  # noqa: BLE001 - it is raised again by `wait`
-            self._failure = error
+    def _run(self) -> None:
+        while not self._failures:
+            with self._lock:
+                number, job = next(self._jobs, (-1, None))
+            if number < 0:
+                return
+            try:
+                self._work(job)
+            except BaseException as error:  # noqa: BLE001 - it is raised again by `wait`
+                self._failures.append((number, error))
 
 
 def run_all(jobs: Sequence[_Job], work: Callable[[_Job], None], *, threads: int = THREADS) -> None:
