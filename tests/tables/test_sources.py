@@ -252,7 +252,11 @@ def test_the_files_of_a_log_are_not_simply_read(tmp_path: Path, marker: str, kin
     (tmp_path / marker).write_text("{}")
 
     with pytest.raises(FormatError, match=kind):
-        Table(tmp_path).num_rows  # noqa: B018 - looking is what fails
+        Table(tmp_path, format="parquet").num_rows  # noqa: B018 - looking is what fails
+    with pytest.raises(FormatError, match=kind):
+        Table([tmp_path, tmp_path / "data"]).num_rows  # noqa: B018
+    with pytest.raises((FormatError, TableNotFoundError)):  # what is in the log here is none
+        Table(tmp_path).num_rows  # noqa: B018
     assert values(Table([tmp_path / "data" / "a.parquet"])) == [1]
 
 
@@ -269,4 +273,4 @@ def test_the_nearest_name_is_offered(days: Path) -> None:
             wrong()
         assert isinstance(caught.value, KeyError)
     with pytest.raises(InvalidNameError, match="parquet"):
-        Table(days, format="paruqet")
+        Table(days, format="paruqet")  # type: ignore[arg-type]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from holdall_store.storage._contract import Storage
 from holdall_store.storage._object import ObjectStorage
-from holdall_store.storage._object_config import ObjectConfig, make_config
+from holdall_store.storage._object_config import SCHEMES, ObjectConfig, make_config
 from holdall_store.storage._object_errors import Answer, explain, read_reply
 from holdall_store.storage._object_library import chained_credentials, configured_region
 
 __all__ = [
+    "SCHEMES",
     "Answer",
     "ObjectConfig",
     "bucket_of",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from holdall_store.errors import InvalidNameError
+from holdall_store.errors import InvalidNameError, UnsupportedTypeError
+from holdall_store.tables._footer import MatchedFooter
 from holdall_store.tables._scan import Scan
 from holdall_store.tables._snapshot import Snapshot
 
@@ -23,11 +24,12 @@ def make_dataset(snapshot: Snapshot, scan: Scan) -> Any:
         raise InvalidNameError(
             f"pyarrow has no filesystem of its own for {snapshot.name}: read with batches(), or hand on to_arrow()."
         )
+    _check_log(snapshot, scan)
     filesystem, name_of = given
     format_ = pads.ParquetFileFormat()
     fragments = []
     for file, groups in scan.pieces:
-        if scan.query.condition_for(file.values) is False:
+        if scan.query.condition_for(file) is False:
             continue
         expression = None
         for name, value in zip(names, file.values, strict=True):
@@ -42,3 +44,18 @@ def make_dataset(snapshot: Snapshot, scan: Scan) -> Any:
             )
         )
     return pads.FileSystemDataset(fragments, snapshot.schema, format_, filesystem)
+
+
+def _check_log(snapshot: Snapshot, scan: Scan) -> None:
+    """Raise for tables whose files are not what their log says: a dataset knows no deleted rows and no other names."""
+    log = snapshot.listing.log
+    if log is None:
+        return
+    files = [file for file, _ in scan.pieces if scan.query.condition_for(file) is not False]
+    footers = (log.footer(footer, file) for file, footer in zip(files, snapshot.footers(files), strict=True))
+    same = (isinstance(footer, MatchedFooter) and footer.is_same for footer in footers)
+    if any(file.facts is not None and file.facts.deleted is not None for file in files) or not all(same):
+        raise UnsupportedTypeError(
+            f"{snapshot.name} has deleted rows, or columns that are called otherwise in its files, and a dataset of pyarrow's "
+            "knows of neither: read with batches(), or hand on to_arrow()."
+        )

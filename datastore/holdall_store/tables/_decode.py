@@ -39,7 +39,11 @@ def read_columns(
         return {}
     try:
         file = pq.ParquetFile(
-            source, metadata=footer.metadata, pre_buffer=False, read_dictionary=list(dictionaries) or None
+            source,
+            metadata=footer.metadata,
+            pre_buffer=False,
+            read_dictionary=footer.stored_names(dictionaries) or None,
+            coerce_int96_timestamp_unit=footer.int96_unit,
         )
         # By number: names with dots mean several columns.
         table = file.reader.read_row_groups(list(groups), column_indices=list(leaves), use_threads=threads)
@@ -50,7 +54,7 @@ def read_columns(
     rows = sum(footer.rows(index) for index in groups)
     if table.num_rows != rows:
         raise FormatError(f"{footer.url}: row groups {_numbers(groups)} have {table.num_rows} rows instead of {rows}.")
-    return dict(zip(table.schema.names, table.columns, strict=True))
+    return footer.columns(dict(zip(table.schema.names, table.columns, strict=True)))
 
 
 def text_columns(footer: Footer, names: Sequence[str]) -> list[str]:
@@ -82,6 +86,8 @@ def mask_of(condition: Condition, query: Query, footer: Footer, values: Values, 
         if path[0] in partitions:
             return _repeated(partitions[path[0]], kind, rows)
         found = columns.get(path[0])
+        if found is None and len(path) == 1:
+            return _repeated(footer.fills.get(path[0]), kind, rows)
         for name in path[1:]:
             if found is None or found.type.get_field_index(name) < 0:
                 found = None
@@ -112,7 +118,7 @@ def assemble(query: Query, footer: Footer, values: Values, columns: Decoded, row
             continue
         column = columns.pop(field.name, None)
         if column is None:
-            found.append(pa.nulls(kept, field.type))
+            found.append(_repeated(footer.fills.get(field.name), field.type, kept))
             continue
         if mask is not None:
             column = _filtered(column, mask)
@@ -156,7 +162,7 @@ def _repeated(value: Any, kind: Any, rows: int) -> Any:
     if pa.types.is_dictionary(kind):
         indices = pa.repeat(pa.scalar(0, kind.index_type), rows)
         return pa.DictionaryArray.from_arrays(indices, pa.array([value], kind.value_type))
-    scalar = pa.scalar(value)
+    scalar = value if isinstance(value, pa.Scalar) else pa.scalar(value)
     return pa.repeat(scalar if scalar.type == kind else scalar.cast(kind), rows)
 
 

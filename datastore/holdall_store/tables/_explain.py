@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from holdall_store.tables._bound import unit_factor
 from holdall_store.tables._plan import cut, total
-from holdall_store.tables._query import bounds_of
+from holdall_store.tables._query import bounds_of, constant
+from holdall_store.tables._resolve import TableFile
 from holdall_store.tables._scan import Scan
 from holdall_store.tables._schema import leaves_below
 from holdall_store.tables._source import FetchedSource
 from holdall_store.tables._units import GroupUnit
 
-__all__ = ["ColumnStats", "Explanation", "FileInfo", "explain_scan", "gather_stats"]
+__all__ = ["ColumnStats", "Explanation", "FileInfo", "explain_scan", "gather_stats", "values_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +28,20 @@ class FileInfo:
     row_groups: tuple[int, ...] | None = None
 
 
+def values_of(file: TableFile, names: Sequence[str]) -> dict[str, Any]:
+    """Return the values of a file's partition columns."""
+    found = dict(zip(names, file.values, strict=True))
+    if file.facts is not None:
+        found.update(file.facts.constants)
+    return {name: value.as_py() if hasattr(value, "as_py") else value for name, value in found.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class ColumnStats:
-    """What footers tell of a column; ``None`` where one of them does not. Texts may be cut: they are bounds then."""
+    """What footers tell of a column; ``None`` where one of them does not. Texts may be cut: they are bounds then.
+
+    Where a table's log says that rows are deleted, the bounds are those of all rows, and nulls are not counted.
+    """
 
     min: Any
     max: Any
@@ -79,7 +91,7 @@ def explain_scan(name: str, scan: Scan) -> Explanation:
     spans += [span for unit in fetched if unit.head is not None for span in unit.head.spans]
     chosen = {id(unit.file): unit.file for unit in units}.values()
     weigh = fetched if isinstance(scan.source, FetchedSource) else units
-    rows = sum(unit.rows for unit in units)
+    rows = sum(unit.rows_at_most for unit in units)
     return Explanation(
         table=name,
         files=len(scan.pieces),
@@ -108,12 +120,13 @@ def _stats_of(field: Any, units: Iterable[GroupUnit], scan: Scan) -> ColumnStats
     partitions = scan.query.partitions
     for unit in units:
         if field.name in partitions:
-            value = unit.file.file.values[partitions.index(field.name)]
-            if value is None:
-                nulls = None if nulls is None else nulls + unit.rows
+            value = constant(unit.file.file.values[partitions.index(field.name)])
+            if value.nulls == "all":
+                nulls = None if nulls is None else nulls + unit.rows_at_most
             else:
-                lows.append(value)
-                highs.append(value)
+                known = known and value.low is not None
+                lows.append(value.low)
+                highs.append(value.high)
             continue
         for index in unit.groups:
             bounds = bounds_of(unit.footer, index, (field.name,))
@@ -132,8 +145,10 @@ def _stats_of(field: Any, units: Iterable[GroupUnit], scan: Scan) -> ColumnStats
 def _null_count(unit: GroupUnit, index: int, name: str) -> int | None:
     """Return how many nulls a column has in a row group, or ``None`` if nobody counted."""
     footer = unit.footer
+    if unit.kept is not None:
+        return None
     if name not in footer.schema.names:
-        return footer.rows(index)
+        return footer.rows(index) if footer.fills.get(name) is None else 0
     leaves = leaves_below(footer.schema, {name: None})
     statistics = footer.metadata.row_group(index).column(leaves[0]).statistics if len(leaves) == 1 else None
     return int(statistics.null_count) if statistics is not None and statistics.has_null_count else None

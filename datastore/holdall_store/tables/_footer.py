@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Final
 
 from holdall_store.errors import FormatError
+from holdall_store.tables._lake_columns import Matched
 from holdall_store.tables._plan import Span, chunk_span, needs_pad
 from holdall_store.tables._schema import count_leaves, normal_schema
 from holdall_store.tables._source import TAIL_BYTES, FetchedSource, Found, Source, Tail, changed
 
-__all__ = ["SMALL_BYTES", "Footer", "cached_footer", "load_footers", "parse_footer"]
+__all__ = ["SMALL_BYTES", "Footer", "MatchedFooter", "cached_footer", "load_footers", "parse_footer"]
 
 SMALL_BYTES: Final = 1 << 20
 """Files up to this size are fetched whole, footer and data in one request: a second one would take longer."""
@@ -36,8 +37,12 @@ class Footer:
     """What the end of a file says of the rest.
 
     ``schema`` is the file's own, ``given`` the one in which its columns are given. ``whole`` are the bytes of the file
-    where it is small and they came along.
+    where it is small and they came along. ``fills`` are values of columns that the file does not have.
     """
+
+    fills: ClassVar[Mapping[str, Any]] = {}
+    int96_unit: ClassVar[str | None] = None
+    """In which unit times of the old kind are decoded, if not in nanoseconds."""
 
     __slots__ = ("begin", "found", "given", "metadata", "padded", "schema", "url", "whole")
 
@@ -65,6 +70,18 @@ class Footer:
         """Return how many rows a row group has."""
         return int(self.metadata.row_group(row_group).num_rows)
 
+    def first_row(self, row_group: int) -> int:
+        """Return how many rows of the file come before a row group."""
+        return sum(self.rows(before) for before in range(row_group))
+
+    def stored_names(self, names: Sequence[str]) -> list[str]:
+        """Return how columns are called in the file."""
+        return list(names)
+
+    def columns(self, decoded: dict[str, Any]) -> dict[str, Any]:
+        """Return decoded columns by their names in ``schema``."""
+        return decoded
+
     def spans(self, row_group: int, leaves: Sequence[int]) -> list[Span]:
         """Return where in the file the given columns of a row group are."""
         group = self.metadata.row_group(row_group)
@@ -86,6 +103,37 @@ class Footer:
             except ValueError as error:
                 raise FormatError(f"{self.url}: in row group {row_group}, {error}: the footer is damaged.") from None
         return found
+
+
+class MatchedFooter(Footer):
+    """A footer of a file whose columns have other names in the table: ``schema`` has those of the table."""
+
+    __slots__ = ("_matched", "fills")
+
+    int96_unit = "us"
+
+    def __init__(self, footer: Footer, matched: Matched, fills: Mapping[str, Any]) -> None:
+        self.url = footer.url
+        self.found = footer.found
+        self.begin = footer.begin
+        self.metadata = footer.metadata
+        self.padded = footer.padded
+        self.whole = footer.whole
+        self.schema = self.given = matched.named
+        self.fills = fills  # type: ignore[misc]
+        self._matched = matched
+
+    def stored_names(self, names: Sequence[str]) -> list[str]:
+        stored = self._matched.stored.names
+        return [stored[self.schema.get_field_index(name)] for name in names]
+
+    def columns(self, decoded: dict[str, Any]) -> dict[str, Any]:
+        return self._matched.columns(decoded)
+
+    @property
+    def is_same(self) -> bool:
+        """Whether the file has the table's columns under the table's names, and no others."""
+        return bool(self._matched.stored.names == self.schema.names) and not self.fills
 
 
 def parse_footer(url: str, tail: Tail) -> Footer | int:
@@ -196,8 +244,9 @@ def _load(source: Source, files: Sequence[Found]) -> list[Footer | None]:
         if not isinstance(footer, Footer):
             raise changed(url, "it changed while its footer was read")
         footers[at] = footer
-    for footer in footers:
+    for asked, footer in zip(files, footers, strict=True):
         if footer is not None:
-            found = footer.found
-            _cache.put((source.identity, found.key, found.size, found.version), footer)
+            for found in {footer.found, asked}:  # the log of a table knows sizes, and no versions
+                if found.size >= 0:
+                    _cache.put((source.identity, found.key, found.size, found.version), footer)
     return footers

@@ -43,7 +43,7 @@ class HeadPlan:
     @staticmethod
     def suits(unit: GroupUnit, rows: int) -> bool:
         """Tell whether a row group is large, its columns are plain, and only the first of its rows are wanted."""
-        if unit.condition is not None or len(unit.groups) != 1 or rows * 2 > unit.rows or unit.file.is_here:
+        if unit.is_masked or len(unit.groups) != 1 or rows * 2 > unit.rows or unit.file.is_here:
             return False
         schema = unit.footer.metadata.schema
         if unit.footer.padded or any(schema.column(leaf).max_repetition_level for leaf in unit.chunks):
@@ -104,7 +104,11 @@ class HeadPlan:
         own = unit.dictionaries
         try:
             file = pq.ParquetFile(
-                unit.file.sparse.reader(), metadata=unit.footer.metadata, pre_buffer=False, read_dictionary=own or None
+                unit.file.sparse.reader(),
+                metadata=unit.footer.metadata,
+                pre_buffer=False,
+                read_dictionary=unit.footer.stored_names(own) or None,
+                coerce_int96_timestamp_unit=unit.footer.int96_unit,
             )
             batches = file.reader.iter_batches(
                 self.rows, row_groups=list(unit.groups), column_indices=sorted(self._chunks), use_threads=False
@@ -116,7 +120,7 @@ class HeadPlan:
             raise FormatError(
                 f"{unit.file.url}: a row group gives {table.num_rows} rows where {self.rows} were asked for."
             )
-        columns = dict(zip(table.schema.names, table.columns, strict=True))
+        columns = unit.footer.columns(dict(zip(table.schema.names, table.columns, strict=True)))
         return assemble(unit.query, unit.footer, unit.file.file.values, columns, self.rows)
 
 

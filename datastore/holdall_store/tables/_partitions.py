@@ -18,7 +18,8 @@ NULL_NAME: Final = "__HIVE_DEFAULT_PARTITION__"
 _INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
 
 Partitioning = str | tuple[str, ...] | None
-Values = tuple[str | int | None, ...]
+Values = tuple[Any, ...]
+"""Texts and whole numbers, or, where a log has them, whatever type the column is of."""
 
 
 @dataclass(frozen=True, slots=True)

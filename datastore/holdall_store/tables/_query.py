@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from holdall_store.tables._bound import BoundLeaf, Condition, Every, Some, plain, unit_factor
+from holdall_store.tables._bound import BoundLeaf, Condition, Every, Some, ordinal, plain, unit_factor
 from holdall_store.tables._footer import Footer
-from holdall_store.tables._partitions import Values
 from holdall_store.tables._prune import CONSTANT_NULL, UNKNOWN, Bounds, outcomes
+from holdall_store.tables._resolve import Log, TableFile
 from holdall_store.tables._schema import Selection, leaves_below
 
 __all__ = ["GroupPlan", "Query", "bounds_of", "constant", "plan_file", "simplify"]
@@ -27,7 +27,8 @@ class Query:
     """What is wanted of every file.
 
     ``schema`` is the one of the result, ``table`` that of all columns, ``partitions`` the names of those that are not
-    in the files, and ``wanted`` what is to be read of the others. ``dictionaries`` are columns to be given as such.
+    in the files, and ``wanted`` what is to be read of the others. ``dictionaries`` are columns to be given as such,
+    and ``log`` is what says which files there are, if it is not their folders.
     """
 
     schema: Any
@@ -36,11 +37,34 @@ class Query:
     condition: Condition | None
     partitions: tuple[str, ...]
     dictionaries: tuple[str, ...] = ()
+    log: Log | None = None
 
-    def condition_for(self, values: Values) -> Condition | bool:
-        """Return what is left of the condition for files with these values of the partition columns."""
-        known = {name: constant(value) for name, value in zip(self.partitions, values, strict=True)}
-        return simplify(self.condition, lambda path: known.get(path[0], UNKNOWN))
+    def condition_for(self, file: TableFile) -> Condition | bool:
+        """Return what is left of the condition for a file, by its partition columns and by what a log says of it."""
+        if self.condition is None:
+            return True
+        known = self.constants(file)
+
+        def look(path: tuple[str, ...]) -> Bounds:
+            name = path[0]
+            if name in known:
+                return known[name]
+            if self.log is None or file.facts is None or len(path) > 1:
+                return UNKNOWN
+            return self.log.statistics.bounds(file.facts.number, name)
+
+        return simplify(self.condition, look)
+
+    def constants(self, file: TableFile) -> dict[str, Bounds]:
+        """Return what is known of columns that have one value in the whole file."""
+        found = {name: constant(value) for name, value in zip(self.partitions, file.values, strict=True)}
+        if file.facts is not None:
+            found.update({name: constant(value) for name, value in file.facts.constants.items()})
+        return found
+
+    def footer(self, footer: Footer, file: TableFile) -> Footer:
+        """Return a file's footer as the table sees it."""
+        return footer if self.log is None else self.log.footer(footer, file)
 
     def looked_at(self, condition: Condition | None) -> Selection:
         """Return which columns of the files a condition looks at."""
@@ -58,7 +82,13 @@ class GroupPlan:
 
 def constant(value: Any) -> Bounds:
     """Return what is known of a column that has one value."""
-    return CONSTANT_NULL if value is None else Bounds(value, value, "none")
+    if value is None:
+        return CONSTANT_NULL
+    if not isinstance(value, str | int):
+        import pyarrow as pa
+
+        value = ordinal(value if isinstance(value, pa.Scalar) else pa.scalar(value))
+    return UNKNOWN if value is None else Bounds(value, value, "none", nan=value != value)
 
 
 def simplify(condition: Condition | None, look: Look) -> Condition | bool:
@@ -117,9 +147,9 @@ def selection_of(condition: Condition | None) -> Selection:
     return wanted
 
 
-def plan_file(query: Query, footer: Footer, values: Values, groups: tuple[int, ...] | None) -> list[GroupPlan]:
+def plan_file(query: Query, footer: Footer, file: TableFile, groups: tuple[int, ...] | None) -> list[GroupPlan]:
     """Return the row groups of a file, or of those of `groups`, that can have rows of the result."""
-    condition = query.condition_for(values)
+    condition = query.condition_for(file)
     if condition is False:
         return []
     found = []
@@ -130,17 +160,15 @@ def plan_file(query: Query, footer: Footer, values: Values, groups: tuple[int, .
             continue
         left: Condition | bool = condition
         if not isinstance(condition, bool):
-            left = simplify(condition, _look_into(query, footer, values, index))
+            left = simplify(condition, _look_into(query, footer, file, index))
         if left is not False:
             found.append(GroupPlan(index, rows, None if isinstance(left, bool) else left))
     return found
 
 
-def _look_into(query: Query, footer: Footer, values: Values, index: int) -> Look:
+def _look_into(query: Query, footer: Footer, file: TableFile, index: int) -> Look:
     """Return a function that tells what the statistics of a row group say of a column."""
-    known: dict[tuple[str, ...], Bounds] = {
-        (name,): constant(value) for name, value in zip(query.partitions, values, strict=True)
-    }
+    known: dict[tuple[str, ...], Bounds] = {(name,): bounds for name, bounds in query.constants(file).items()}
 
     def look(path: tuple[str, ...]) -> Bounds:
         if path not in known:
@@ -151,10 +179,10 @@ def _look_into(query: Query, footer: Footer, values: Values, index: int) -> Look
 
 
 def bounds_of(footer: Footer, index: int, path: tuple[str, ...]) -> Bounds:
-    """Return what the statistics of a row group say of the column at `path`: all null if the file does not have it."""
+    """Return what the statistics of a row group say of the column at `path`: one value if the file does not have it."""
     kind = _type_at(footer.schema, path)
     if kind is None:
-        return CONSTANT_NULL
+        return constant(footer.fills.get(path[0])) if len(path) == 1 else CONSTANT_NULL
     selection: Selection = {path[-1]: None}
     for name in reversed(path[:-1]):
         selection = {name: selection}

@@ -5,20 +5,34 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from holdall_store.errors import FormatError, InvalidNameError, TableNotFoundError, UnsupportedTypeError
-from holdall_store.tables._footer import load_footers
+from holdall_store.tables._footer import Footer, MatchedFooter, load_footers
+from holdall_store.tables._lake_columns import Matcher
+from holdall_store.tables._log_statistics import LogStatistics
 from holdall_store.tables._partitions import Partitioning, Values, parse_folders
 from holdall_store.tables._source import FetchedSource, Found, MappedSource, Source
 from holdall_store.tables._source_local import LocalSource
 
-__all__ = ["Address", "Listing", "TableFile", "check_sources", "open_source", "resolve"]
+__all__ = [
+    "Address",
+    "Listing",
+    "Log",
+    "LogFacts",
+    "TableFile",
+    "check_sources",
+    "key_in",
+    "look_for_log",
+    "open_source",
+    "resolve",
+]
 
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://")
 _S3: Final = frozenset({"s3", "s3a"})
+_S3N: Final = re.compile(r"^s3[an]://")
 _WILDCARD: Final = re.compile(r"[*?\[]")
 _FILE_NAME: Final = re.compile(r"\.(parquet|parq|pq)$", re.IGNORECASE)
 _NAMES_SHOWN: Final = 3
@@ -38,12 +52,51 @@ class Address:
         return _WILDCARD.search(self.key) is not None and not (not self.place and os.path.exists(self.key))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LogFacts:
+    """What the log of a table says of one file.
+
+    ``number`` is the file's in the log's statistics. ``constants`` are columns whose value is the same in all rows,
+    ``fills`` the values of columns that the file may not have, and ``deleted`` the positions of deleted rows, in order.
+    """
+
+    number: int
+    constants: Mapping[str, Any] = field(default_factory=dict)
+    fills: Mapping[str, Any] = field(default_factory=dict)
+    deleted: Any = None
+
+
 @dataclass(frozen=True, slots=True)
 class TableFile:
-    """A file of a table: what was seen of it, and the values of the partition columns."""
+    """A file of a table: what was seen of it, the values of the partition columns, and what a log says of it."""
 
     found: Found
     values: Values = ()
+    facts: LogFacts | None = None
+
+    def seen(self, footer: Footer) -> TableFile:
+        """Return the file with the version of its footer, where no version was known."""
+        if self.found.version or not footer.found.version:
+            return self
+        return replace(self, found=footer.found)
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """What the log of a table says of all of its files; ``kind`` and ``version`` are for people."""
+
+    kind: str
+    version: int
+    schema: Any
+    matcher: Matcher
+    statistics: LogStatistics
+
+    def footer(self, footer: Footer, file: TableFile) -> Footer:
+        """Return a file's footer with the table's names for its columns."""
+        matched = self.matcher.match(footer.schema, footer.url)
+        fills = {} if file.facts is None else file.facts.fills
+        missing = {name: value for name, value in fills.items() if name not in matched.named.names}
+        return MatchedFooter(footer, matched, missing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +106,7 @@ class Listing:
     files: tuple[TableFile, ...]
     names: tuple[str, ...] = ()
     integers: tuple[bool, ...] = ()
+    log: Log | None = None
 
 
 def check_sources(source: Any) -> tuple[Address, ...]:
@@ -113,8 +167,46 @@ def open_source(place: str, storage_options: Mapping[str, Any] | None) -> Source
     return StorageSource(place, storage_options)
 
 
-def resolve(source: Source, addresses: Sequence[Address], partitioning: Partitioning) -> Listing:
-    """Return the files that are there now; where there are none, raise `TableNotFoundError`."""
+def key_in(address: Address, location: str) -> str:
+    """Return the key of a file that the log of the table at `address` names; `FormatError` if it is in another place."""
+    match = _SCHEME.match(location)
+    if match is None or match[1].lower() == "file":
+        place = ""
+        key = "/" + location.removeprefix("file:").lstrip("/") if location.startswith("file:") else location
+    else:
+        host, _, key = location[match.end() :].partition("/")
+        place = f"{match[1].lower()}://{host}"
+    if _S3N.sub("s3://", place) != _S3N.sub("s3://", address.place):
+        raise FormatError(
+            f"{address.text} has files elsewhere ({location!r:.200}): the files of one Table are in one place, as its log is."
+        )
+    return key
+
+
+def look_for_log(source: Source, address: Address) -> tuple[str | None, list[Found] | None]:
+    """Return what kind of log a folder has, if any, and what was listed to find out."""
+    key = address.key
+    if key.endswith((".metadata.json", ".metadata.json.gz")):
+        return "iceberg", None
+    if address.is_glob or _is_likely_file(source, address):
+        return None, None
+    root = key if key.endswith("/") or not key else key + "/"
+    listed = []
+    for found in source.list(root):
+        kind = _log_kind(found.key[len(root) :])
+        if kind:
+            return kind.lower(), None
+        listed.append(found)
+    return None, listed
+
+
+def resolve(
+    source: Source, addresses: Sequence[Address], partitioning: Partitioning, listed: list[Found] | None = None
+) -> Listing:
+    """Return the files that are there now; where there are none, raise `TableNotFoundError`.
+
+    `listed` is what is in the folder that is the only address, where somebody looked already.
+    """
     files: list[Found] = []
     paths: list[str] = []
     single = [address.key for address in addresses if _is_likely_file(source, address)]
@@ -122,7 +214,7 @@ def resolve(source: Source, addresses: Sequence[Address], partitioning: Partitio
     looked = load_footers(source, [Found(key) for key in single])
     known = {key: footer.found if footer else None for key, footer in zip(single, looked, strict=True)}
     for address in addresses:
-        root, found = _find(source, address, known)
+        root, found = _find(source, address, known, listed)
         files += found
         paths += [each.key[len(root) :] for each in found]
     folders = parse_folders(paths, [source.url(found.key) for found in files], partitioning)
@@ -137,7 +229,9 @@ def _is_likely_file(source: Source, address: Address) -> bool:
     return isinstance(source, FetchedSource) or not os.path.isdir(key)
 
 
-def _find(source: Source, address: Address, known: Mapping[str, Found | None]) -> tuple[str, list[Found]]:
+def _find(
+    source: Source, address: Address, known: Mapping[str, Found | None], listed: list[Found] | None
+) -> tuple[str, list[Found]]:
     """Return the files that an address means, and the folder below which their folders are partitions.
 
     `known` are keys that were looked for already.
@@ -155,7 +249,7 @@ def _find(source: Source, address: Address, known: Mapping[str, Found | None]) -
     if one := known.get(key):
         return "", [one]
     root = key if key.endswith("/") or not key else key + "/"
-    listed = list(source.list(root))
+    listed = list(source.list(root)) if listed is None else listed
     if not listed and not likely_file and not key.endswith("/") and key and (one := _one(source, key)):
         return "", [one]
     _refuse_logs(listed, root, address)
@@ -188,15 +282,20 @@ def _is_data(found: Found, root: str) -> bool:
 def _refuse_logs(listed: Sequence[Found], root: str, address: Address) -> None:
     """Raise `FormatError` where a log says which of the files count: all of them together are wrong rows."""
     for found in listed:
-        rest = found.key[len(root) :]
-        kind = "Delta" if rest.startswith("_delta_log/") else ""
-        if rest.startswith("metadata/") and rest.endswith(".metadata.json"):
-            kind = "Iceberg"
+        kind = _log_kind(found.key[len(root) :])
         if kind:
             raise FormatError(
                 f"{address.text} is a table of {kind}: files in it may hold rows that were deleted or replaced, and its "
-                "log says which. Name the files that count as a list to read them as they are."
+                f"log says which. Give its folder alone, with format={kind.lower()!r} or none, or name the files that count "
+                "as a list to read them as they are."
             )
+
+
+def _log_kind(rest: str) -> str:
+    """Return whose log a file is, by its key below the folder of the table."""
+    if rest.startswith("_delta_log/"):
+        return "Delta"
+    return "Iceberg" if rest.startswith("metadata/") and rest.endswith(".metadata.json") else ""
 
 
 def _translate(pattern: str) -> str:

@@ -85,13 +85,13 @@ class Scan:
                     unit.head = HeadPlan(unit, left)
                 yield unit
                 if left is not None and isinstance(unit, GroupUnit) and unit.condition is None:
-                    left -= unit.rows
+                    left -= unit.rows_at_most
                     if left <= 0:
                         return
 
     def _units_of(self, batch: Sequence[Piece], *, whole: bool) -> Iterator[Unit]:
         source, query = self.source, self.query
-        chosen = [(file, groups) for file, groups in batch if query.condition_for(file.values) is not False]
+        chosen = [(file, groups) for file, groups in batch if query.condition_for(file) is not False]
         waits = [
             not (whole and isinstance(source, FetchedSource) and 0 < file.found.size <= SMALL_BYTES)
             or groups is not None
@@ -106,10 +106,8 @@ class Scan:
             footer = next(footers)
             assert footer is not None
             self._check(footer)
-            units = units_of(
-                query, OpenFile(source, file, footer), groups, alone=self.alone, split=self.limit is not None
-            )
-            yield from units
+            opened = OpenFile(source, file.seen(footer), query.footer(footer, file))
+            yield from units_of(query, opened, groups, alone=self.alone, split=self.limit is not None)
 
     def _check(self, footer: Footer) -> None:
         """Raise for a file with columns that the table is not known to have: they would be left out without a word."""

@@ -8,13 +8,17 @@ from typing import Any, Final
 
 from holdall_store.errors import InvalidNameError
 from holdall_store.storage import without_secrets
+from holdall_store.tables._as_of import AsOf, describe
 from holdall_store.tables._footer import Footer, load_footers
 from holdall_store.tables._partitions import Partitioning
-from holdall_store.tables._resolve import Address, Listing, TableFile, open_source, resolve
+from holdall_store.tables._resolve import Address, Listing, TableFile, look_for_log, open_source, resolve
 from holdall_store.tables._schema import unify
 from holdall_store.tables._source import Source
 
-__all__ = ["SCHEMA_FILES", "Snapshot", "check_schema"]
+__all__ = ["LOGS", "SCHEMA_FILES", "Snapshot", "check_schema"]
+
+LOGS: Final = ("delta", "iceberg")
+"""Formats of tables with a log that says which files there are."""
 
 SCHEMA_FILES: Final = 64
 """Footers that give a table its schema, spread over its files: columns come, go and widen in the order of the files."""
@@ -29,10 +33,16 @@ class Snapshot:
         storage_options: Mapping[str, Any] | None,
         partitioning: Partitioning,
         schema: Any,
+        format: str | None = None,  # noqa: A002 - as it is called on the face
+        as_of: AsOf = None,
+        opened: Any = None,
     ) -> None:
         self.addresses = addresses
         self.partitioning = partitioning
         self.given = schema
+        self.format = format
+        self.as_of = as_of
+        self._opened = opened
         self._options = dict(storage_options or {})
         self._lock = threading.RLock()
         self._listing: Listing | None = None
@@ -40,7 +50,7 @@ class Snapshot:
         self.source: Source = open_source(addresses[0].place, self._options or None)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_lock": None, "_options": without_secrets(self._options)}
+        return {**self.__dict__, "_lock": None, "_options": without_secrets(self._options), "_opened": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _lock=threading.RLock())
@@ -49,15 +59,40 @@ class Snapshot:
     def name(self) -> str:
         """What the table is called in messages."""
         first, *others = self.addresses
-        return f"{first.text} and {len(others)} more" if others else first.text
+        return (f"{first.text} and {len(others)} more" if others else first.text) + describe(self.as_of)
 
     @property
     def listing(self) -> Listing:
         """The files, which are listed once."""
         with self._lock:
             if self._listing is None:
-                self._listing = resolve(self.source, self.addresses, self.partitioning)
+                self._listing = self._find_files()
             return self._listing
+
+    def _find_files(self) -> Listing:
+        address = self.addresses[0]
+        kind, listed = self.format, None
+        if kind is None and len(self.addresses) == 1:
+            kind, listed = look_for_log(self.source, address)
+        if kind not in LOGS:
+            if self.as_of is not None:
+                raise InvalidNameError(
+                    f"{address.text} has no log, so nothing is known of what it was{describe(self.as_of)}: as_of= is for "
+                    "tables of Delta and of Iceberg."
+                )
+            return resolve(self.source, self.addresses, self.partitioning, listed)
+        if self.partitioning is not None or self.given is not None:
+            raise InvalidNameError(
+                f"{address.text} is a table of {kind.title()}, whose log has the schema and the values of partitions: leave "
+                f"{'partitioning' if self.partitioning is not None else 'schema'}= away."
+            )
+        if kind == "delta":
+            from holdall_store.tables._delta import read_delta
+
+            return read_delta(address, self._options, self.as_of, self._opened)
+        from holdall_store.tables._iceberg import read_iceberg
+
+        return read_iceberg(self.source, address, self.as_of, self._opened)
 
     @property
     def is_pinned(self) -> bool:
@@ -75,7 +110,7 @@ class Snapshot:
     @property
     def is_sampled(self) -> bool:
         """Whether there are files that did not give the table its schema."""
-        return self.given is None and len(self.listing.files) > SCHEMA_FILES
+        return self.given is None and self.listing.log is None and len(self.listing.files) > SCHEMA_FILES
 
     @property
     def schema(self) -> Any:
@@ -89,6 +124,8 @@ class Snapshot:
         import pyarrow as pa
 
         listing = self.listing
+        if listing.log is not None:
+            return listing.log.schema
         if isinstance(self.given, pa.Schema):
             known = self.given
         else:

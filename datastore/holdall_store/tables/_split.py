@@ -40,7 +40,7 @@ def shares(weights: Sequence[int], n: int) -> list[range]:
 def _weighed(scan: Scan, n: int, by: str) -> Iterator[tuple[Piece, int]]:
     """Yield files, or single row groups of those that weigh much, with what they weigh."""
     query = scan.query
-    pieces = [(file, groups) for file, groups in scan.pieces if query.condition_for(file.values) is not False]
+    pieces = [(file, groups) for file, groups in scan.pieces if query.condition_for(file) is not False]
     share = sum(file.found.size for file, _ in pieces) / n
     cuts = [groups is not None or by == "rows" or file.found.size * FINE > share for file, groups in pieces]
     footers = load_footers(scan.source, [file.found for (file, _), cut in zip(pieces, cuts, strict=True) if cut])
@@ -49,7 +49,8 @@ def _weighed(scan: Scan, n: int, by: str) -> Iterator[tuple[Piece, int]]:
         if footer is None:
             yield (file, groups), file.found.size
             continue
-        for plan in plan_file(query, footer, file.values, groups):
+        footer = query.footer(footer, file)
+        for plan in plan_file(query, footer, file, groups):
             leaves = leaves_below(footer.schema, {**query.wanted, **query.looked_at(plan.condition)})
             weight = plan.rows if by == "rows" else sum(span.length for span in footer.spans(plan.index, leaves))
             yield (file, (plan.index,)), weight

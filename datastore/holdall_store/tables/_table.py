@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from holdall_store.errors import InvalidNameError, UnsupportedTypeError, nearest
+from holdall_store.tables._as_of import check_as_of
 from holdall_store.tables._bound import bind, to_arrow
 from holdall_store.tables._decode import concatenated
-from holdall_store.tables._explain import ColumnStats, Explanation, FileInfo, explain_scan, gather_stats
+from holdall_store.tables._explain import (
+    ColumnStats,
+    Explanation,
+    FileInfo,
+    explain_scan,
+    gather_stats,
+    values_of,
+)
 from holdall_store.tables._expression import Expression, combine, from_values
+from holdall_store.tables._given import given_source
 from holdall_store.tables._partitions import check_partitioning
 from holdall_store.tables._query import Query
 from holdall_store.tables._resolve import check_sources
 from holdall_store.tables._scan import BYTES_AHEAD, Piece, Scan
 from holdall_store.tables._schema import project, select_paths, with_dictionaries
-from holdall_store.tables._snapshot import Snapshot, check_schema
+from holdall_store.tables._snapshot import LOGS, Snapshot, check_schema
 from holdall_store.tables._split import split_pieces
 from holdall_store.tables._units import GroupUnit
 
@@ -31,7 +41,7 @@ __all__ = ["Table"]
 BATCH_BYTES: Final = 64 << 20
 """Large enough to make the work of a batch worthwhile, and small enough for some of them to fit anywhere."""
 
-FORMATS: Final = ("parquet",)
+FORMATS: Final = ("parquet", *LOGS)
 
 
 class Table:
@@ -40,7 +50,10 @@ class Table:
     `source` is a file, a folder, a glob (``**`` crosses folders), or a list of them: paths, ``s3://…``, or any URL that
     a store can have. `partitioning` is ``"hive"`` for folders like ``day=2026-11-01``, a list of names for folders
     like ``2026-11-01``, ``()`` for none; ``None`` looks whether all files lie in Hive's folders. `storage_options`
-    are spelled as for `Client`. The schema is the union of the files', each column in the widest of its types;
+    are spelled as for `Client`. A folder with a log of Delta or Iceberg is read by that log, which says what its files,
+    columns and deleted rows are; `as_of` means the state at a version (of Delta), a snapshot (of Iceberg) or a time, UTC's
+    if it has no zone. `source` can be a `deltalake.DeltaTable`, a table of `pyiceberg`, or the path of a file of its
+    metadata, too; `format` says what there is, where looking would take a listing. Else the schema is the union of the files', each column in the widest of its types;
     it is taken from 64 files spread over the table, or from every one if `schema` is ``"all"``, or is the
     `pyarrow.Schema` given: then other columns are left out, and those a file does not have are null.
 
@@ -56,19 +69,28 @@ class Table:
 
     def __init__(
         self,
-        source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | Any,
         *,
         partitioning: str | Iterable[str] | None = None,
         storage_options: Mapping[str, Any] | None = None,
-        format: str = "parquet",  # noqa: A002 - as pyarrow and polars call it
+        format: Literal["parquet", "delta", "iceberg"] | None = None,  # noqa: A002 - as pyarrow and polars call it
         schema: pa.Schema | Literal["all"] | None = None,
+        as_of: int | str | datetime.date | None = None,
     ) -> None:
-        if format not in FORMATS:
+        if format is not None and format not in FORMATS:
             raise InvalidNameError(
-                f"format={format!r:.80} is not understood: give 'parquet'.{nearest(str(format), FORMATS)}"
+                f"format={format!r:.80} is not understood: give 'parquet', 'delta', 'iceberg' or nothing."
+                f"{nearest(str(format), FORMATS)}"
             )
+        given = given_source(source, storage_options, format, check_as_of(as_of))
         self._snapshot = Snapshot(
-            check_sources(source), storage_options, check_partitioning(partitioning), check_schema(schema)
+            check_sources(given.source),
+            given.options,
+            check_partitioning(partitioning),
+            check_schema(schema),
+            given.format,
+            given.as_of,
+            given.opened,
         )
         self._condition: Expression | None = None
         self._columns: tuple[str, ...] | None = None
@@ -100,9 +122,9 @@ class Table:
         names = self._snapshot.listing.names
         source = self._snapshot.source
         return [
-            FileInfo(source.url(file.found.key), file.found.size, dict(zip(names, file.values, strict=True)), groups)
+            FileInfo(source.url(file.found.key), file.found.size, values_of(file, names), groups)
             for file, groups in self._all_pieces()
-            if query.condition_for(file.values) is not False
+            if query.condition_for(file) is not False
         ]
 
     def partitions(self) -> list[dict[str, Any]]:
@@ -120,7 +142,7 @@ class Table:
         query = self._query(nothing=True)
         for unit in self._scan(query).units(whole=False):
             if isinstance(unit, GroupUnit) and unit.condition is None:
-                rows += unit.rows
+                rows += unit.rows_at_most
             else:
                 break
         else:
@@ -271,7 +293,7 @@ class Table:
         whole = with_dictionaries(whole, dictionaries, snapshot.name)
         condition = None if self._condition is None else bind(self._condition, whole, snapshot.name)
         stored = {name: inner for name, inner in wanted.items() if name not in names}
-        return Query(project(whole, wanted), whole, stored, condition, names, dictionaries)
+        return Query(project(whole, wanted), whole, stored, condition, names, dictionaries, snapshot.listing.log)
 
     def _scan(self, query: Query, **how: Any) -> Scan:
         snapshot = self._snapshot

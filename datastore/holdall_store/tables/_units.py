@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from holdall_store.tables._bound import Condition, kernels
 from holdall_store.tables._decode import THREADED_BYTES, Decoded, assemble, mask_of, read_columns, text_columns
+from holdall_store.tables._deleted import count_deleted, mask_of_kept
 from holdall_store.tables._footer import Footer, parse_footer
 from holdall_store.tables._plan import Span, coalesce, total
 from holdall_store.tables._query import GroupPlan, Query, plan_file
@@ -112,6 +113,9 @@ class GroupUnit(Unit):
         self.condition: Condition | None = groups[0].plan.condition
         self.groups = [group.plan.index for group in groups]
         self.rows = sum(group.plan.rows for group in groups)
+        facts = file.file.facts
+        self.kept = None if facts is None else mask_of_kept(facts.deleted, self.footer, self.groups)
+        """Which rows are not deleted, where some are."""
         self.alone = alone
         schema = self.footer.schema
         wanted = leaves_below(schema, query.wanted)
@@ -130,7 +134,12 @@ class GroupUnit(Unit):
 
     @property
     def rows_at_most(self) -> int:
-        return self.rows
+        return self.rows if self.kept is None else self.kept.true_count
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether some of its rows may not be rows of the result."""
+        return self.condition is not None or self.kept is not None
 
     @property
     def weight(self) -> int:
@@ -150,7 +159,8 @@ class GroupUnit(Unit):
 
     def _mask(self, columns: Decoded) -> Any:
         assert self.condition is not None
-        return mask_of(self.condition, self.query, self.footer, self.file.file.values, columns, self.rows)
+        mask = mask_of(self.condition, self.query, self.footer, self.file.file.values, columns, self.rows)
+        return mask if self.kept is None else kernels().and_kleene(mask, self.kept)
 
     def _read(self, leaves: Sequence[int], spans: Sequence[Span]) -> Decoded:
         threads = self.alone or self.weight >= THREADED_BYTES
@@ -167,7 +177,7 @@ class GroupUnit(Unit):
         return columns
 
     def decode(self) -> Any:
-        mask = None
+        mask = self.kept
         if self.is_late:
             mask, looked = self.look()
             return self.finish(mask, looked)
@@ -217,7 +227,7 @@ class WholeUnit(Unit):
         footer = parse_footer(file.url, Tail(file.file.found, 0, file.sparse.view))
         assert isinstance(footer, Footer)
         self._check(footer)
-        file.footer = footer
+        file.footer = self.query.footer(footer, file.file)
         tables = [unit.decode() for unit in units_of(self.query, file, None)]
         if not tables:
             return self.query.schema.empty_table()
@@ -234,7 +244,11 @@ def units_of(
     batch: list[Group] = []
     weight, size = 0, 0 if split else UNIT_BYTES
     wanted = leaves_below(footer.schema, query.wanted)
-    for plan in plan_file(query, footer, file.file.values, groups):
+    facts = file.file.facts
+    deleted = None if facts is None else facts.deleted
+    for plan in plan_file(query, footer, file.file, groups):
+        if deleted is not None and count_deleted(deleted, footer, plan.index) == plan.rows:
+            continue
         if batch and (batch[0].plan.condition is not plan.condition or (weight >= size and not alone)):
             found.append(GroupUnit(query, file, batch, alone=alone))
             batch, weight = [], 0
