@@ -12,8 +12,9 @@ from holdall_store.tables._names import take_path
 from holdall_store.tables._partitions import Values
 from holdall_store.tables._query import Query
 from holdall_store.tables._schema import normal
+from holdall_store.tables._texts import written_out
 
-__all__ = ["Decoded", "assemble", "concatenated", "mask_of", "read_columns", "text_columns"]
+__all__ = ["Decoded", "assemble", "concatenated", "mask_of", "read_columns"]
 
 Decoded = dict[str, Any]
 """Columns by name, as they are in the file."""
@@ -55,18 +56,6 @@ def read_columns(
     if table.num_rows != rows:
         raise FormatError(f"{footer.url}: row groups {_numbers(groups)} have {table.num_rows} rows instead of {rows}.")
     return footer.columns(dict(zip(table.schema.names, table.columns, strict=True)))
-
-
-def text_columns(footer: Footer, names: Sequence[str]) -> list[str]:
-    """Return those of `names` that are columns of texts in a file: only these can be decoded as dictionaries."""
-    import pyarrow as pa
-
-    kinds = {field.name: field.type for field in footer.schema}
-    return [
-        name
-        for name in names
-        if name in kinds and (pa.types.is_string(kinds[name]) or pa.types.is_large_string(kinds[name]))
-    ]
 
 
 def _numbers(groups: Sequence[int]) -> str:
@@ -175,8 +164,10 @@ def _cast(column: Any, kind: Any, footer: Footer, name: str) -> Any:
     try:
         if pa.types.is_dictionary(kind) and not pa.types.is_dictionary(column.type):
             column = column.cast(kind.value_type).dictionary_encode()
-        return column.cast(kind)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        elif pa.types.is_dictionary(column.type) and not pa.types.is_dictionary(kind):
+            column = written_out(column)
+        return column if column.type == kind else column.cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, pa.ArrowIndexError) as error:
         raise FormatError(
             f"{footer.url}: the column {name!r} is {column.type} there and {kind} in the table, and does not fit: {error}"
         ) from error

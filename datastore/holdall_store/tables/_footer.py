@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections import OrderedDict
@@ -13,6 +14,7 @@ from holdall_store.tables._lake_columns import Matched
 from holdall_store.tables._plan import Span, chunk_span, needs_pad
 from holdall_store.tables._schema import count_leaves, normal_schema
 from holdall_store.tables._source import TAIL_BYTES, FetchedSource, Found, Source, Tail, changed
+from holdall_store.tables._views import without_views
 
 __all__ = ["SMALL_BYTES", "Footer", "MatchedFooter", "cached_footer", "load_footers", "parse_footer"]
 
@@ -33,18 +35,23 @@ _MAGIC_ENCRYPTED: Final = b"PARE"
 _END_BYTES: Final = 8
 
 
+FOLDED_BYTES: Final = 2
+"""A text that is written out takes at least four bytes; the number of one of 65 536 in a dictionary takes two."""
+
+
 class Footer:
     """What the end of a file says of the rest.
 
-    ``schema`` is the file's own, ``given`` the one in which its columns are given. ``whole`` are the bytes of the file
-    where it is small and they came along. ``fills`` are values of columns that the file does not have.
+    ``schema`` is the file's own, ``given`` the one in which its columns are given; ``texts`` are columns that can be
+    decoded as dictionaries, with their numbers. ``whole`` are the bytes of the file where it is small and they came along.
+    ``fills`` are values of columns that the file does not have.
     """
 
     fills: ClassVar[Mapping[str, Any]] = {}
     int96_unit: ClassVar[str | None] = None
     """In which unit times of the old kind are decoded, if not in nanoseconds."""
 
-    __slots__ = ("begin", "found", "given", "metadata", "padded", "schema", "url", "whole")
+    __slots__ = ("begin", "found", "given", "metadata", "padded", "schema", "texts", "url", "whole")
 
     def __init__(self, url: str, found: Found, begin: int, metadata: Any, whole: memoryview | None) -> None:
         self.url = url
@@ -60,6 +67,7 @@ class Footer:
         self.given = normal_schema(self.schema, url)
         if sum(count_leaves(field.type) for field in self.schema) != metadata.num_columns:
             raise FormatError(f"{url} stores an Arrow schema that does not fit its columns: write it anew.")
+        self.texts = _texts_of(self.schema)
 
     @property
     def weight(self) -> int:
@@ -81,6 +89,18 @@ class Footer:
     def columns(self, decoded: dict[str, Any]) -> dict[str, Any]:
         """Return decoded columns by their names in ``schema``."""
         return decoded
+
+    def folded(self, row_group: int) -> list[str]:
+        """Return the columns of texts that take so few bytes in a row group that most of them must be in a dictionary."""
+        group = self.metadata.row_group(row_group)
+        found = []
+        for name, leaf in self.texts.items():
+            chunk = group.column(leaf)
+            if "." in name:  # Arrow would take it for a field of a struct
+                continue
+            if chunk.has_dictionary_page and chunk.total_uncompressed_size <= FOLDED_BYTES * chunk.num_values:
+                found.append(name)
+        return found
 
     def spans(self, row_group: int, leaves: Sequence[int]) -> list[Span]:
         """Return where in the file the given columns of a row group are."""
@@ -120,6 +140,7 @@ class MatchedFooter(Footer):
         self.padded = footer.padded
         self.whole = footer.whole
         self.schema = self.given = matched.named
+        self.texts = _texts_of(matched.named)
         self.fills = fills  # type: ignore[misc]
         self._matched = matched
 
@@ -134,6 +155,18 @@ class MatchedFooter(Footer):
     def is_same(self) -> bool:
         """Whether the file has the table's columns under the table's names, and no others."""
         return bool(self._matched.stored.names == self.schema.names) and not self.fills
+
+
+def _texts_of(schema: Any) -> dict[str, int]:
+    """Return which columns of Parquet hold the columns of texts that are not nested."""
+    import pyarrow as pa
+
+    begins = itertools.accumulate((count_leaves(field.type) for field in schema), initial=0)
+    return {
+        field.name: leaf
+        for field, leaf in zip(schema, begins, strict=False)
+        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
+    }
 
 
 def parse_footer(url: str, tail: Tail) -> Footer | int:
@@ -161,7 +194,7 @@ def parse_footer(url: str, tail: Tail) -> Footer | int:
         return length + _END_BYTES
     end = data[-(length + _END_BYTES) :]
     try:
-        metadata = pq.read_metadata(pa.BufferReader(pa.py_buffer(end)))
+        metadata = without_views(pq.read_metadata(pa.BufferReader(pa.py_buffer(end))), end)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise FormatError(f"{url} has a footer that cannot be read: {str(error) or type(error).__name__}") from error
     whole = data if tail.begin == 0 and size <= SMALL_BYTES else None
