@@ -125,6 +125,8 @@ def test_nan_is_not_ruled_out(tmp_path: Path) -> None:
     assert table.where(~(f < 3)).num_rows == 1
     assert table.where(f < 3).num_rows == 2
     assert table.where(f.isin([float("nan")])).num_rows == 1
+    signed = Table(write(tmp_path / "zeros" / "a.parquet", pa.table({"f": [-0.0, 0.0]})))
+    assert signed.where(f=0.0).num_rows == signed.where(f=[0.0]).num_rows == signed.where(f=[-0.0, 1.0]).num_rows == 2
 
 
 VALUES = st.sampled_from([-1.0, 0.0, 1.0, 2.0, float("nan")])

@@ -266,3 +266,14 @@ def test_a_table_needs_no_pyarrow_before_it_reads() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+def test_a_selection_of_a_selection(tmp_path: Path) -> None:
+    """Of a struct that was selected in part, only that part is selected again; what was left out is not there."""
+    write(tmp_path / "a.parquet", pa.table({"a": [{"x": 1, "y": {"z": 2, "w": 3}}], "a.b": [4], "k": [5]}))
+    table = Table(tmp_path).select("a.y.z", "a.b", "k")
+
+    assert table.select("a").to_arrow().to_pylist() == [{"a": {"y": {"z": 2}}}]
+    assert table.select("a.y", "a.b").select("a", "a.b").to_arrow().to_pylist() == [{"a": {"y": {"z": 2}}, "a.b": 4}]
+    with pytest.raises(ColumnNotFoundError, match=r"no column 'a\.x'"):
+        table.select("a.x")

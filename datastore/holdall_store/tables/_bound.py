@@ -109,6 +109,9 @@ def _bind_leaf(leaf: Leaf, path: Path, kind: Any, schema: Any, where: str) -> Bo
         given = [_scalar(value, kind) for value in leaf.operand if value is not None]
         scalars = [scalar for scalar in (_fitting(each, kind) for each in given) if scalar is not None]
         has_null = len(given) < len(leaf.operand)
+        if pa.types.is_floating(kind) and any(scalar.as_py() == 0 for scalar in scalars):
+            # Arrow looks for the same bits, and zero has two signs, which are equal.
+            scalars += [pa.scalar(0.0, kind), pa.scalar(-0.0, kind)]
         return BoundLeaf("in", path, pa.array(scalars, kind), _ordinals(scalars), has_null)
     scalar = _scalar(leaf.operand, kind)
     return BoundLeaf(leaf.operator, path, scalar, _ordinals([scalar]))

@@ -9,7 +9,7 @@ from holdall_store.tables._footer import MatchedFooter
 from holdall_store.tables._scan import Scan
 from holdall_store.tables._snapshot import Snapshot
 
-__all__ = ["make_dataset"]
+__all__ = ["make_dataset", "refuse_log"]
 
 
 def make_dataset(snapshot: Snapshot, scan: Scan) -> Any:
@@ -24,7 +24,7 @@ def make_dataset(snapshot: Snapshot, scan: Scan) -> Any:
         raise InvalidNameError(
             f"pyarrow has no filesystem of its own for {snapshot.name}: read with batches(), or hand on to_arrow()."
         )
-    _check_log(snapshot, scan)
+    refuse_log(snapshot, scan, "A dataset of pyarrow's")
     filesystem, name_of = given
     format_ = pads.ParquetFileFormat()
     fragments = []
@@ -46,8 +46,8 @@ def make_dataset(snapshot: Snapshot, scan: Scan) -> Any:
     return pads.FileSystemDataset(fragments, snapshot.schema, format_, filesystem)
 
 
-def _check_log(snapshot: Snapshot, scan: Scan) -> None:
-    """Raise for tables whose files are not what their log says: a dataset knows no deleted rows and no other names."""
+def refuse_log(snapshot: Snapshot, scan: Scan, engine: str) -> None:
+    """Raise for tables whose files are not what their log says, for what knows no deleted rows and no other names."""
     log = snapshot.listing.log
     if log is None:
         return
@@ -56,6 +56,6 @@ def _check_log(snapshot: Snapshot, scan: Scan) -> None:
     same = (isinstance(footer, MatchedFooter) and footer.is_same for footer in footers)
     if any(file.facts is not None and file.facts.deleted is not None for file in files) or not all(same):
         raise UnsupportedTypeError(
-            f"{snapshot.name} has deleted rows, or columns that are called otherwise in its files, and a dataset of pyarrow's "
-            "knows of neither: read with batches(), or hand on to_arrow()."
+            f"{engine} would read the files of {snapshot.name} as they are, which have deleted rows, or columns that are "
+            "called otherwise there: read with batches(), to_dask() or to_ray(), or hand on to_arrow()."
         )

@@ -6,7 +6,7 @@ from typing import Any
 
 from holdall_store.errors import ColumnNotFoundError, nearest
 
-__all__ = ["all_names", "find_path", "take_path"]
+__all__ = ["all_names", "find_path", "names_within", "take_path"]
 
 Path = tuple[str, ...]
 
@@ -67,3 +67,21 @@ def take_path(kind: Any, path: Path) -> Any:
     for name in path:
         kind = kind.field(name).type
     return kind
+
+
+def names_within(name: str, selected: Any, schema: Any) -> list[str]:
+    """Return the names of what `name` is of a selection, whose `schema` is given: that, or those of its fields."""
+    path = find_path(name, schema, "The selection")
+    inner = selected
+    for part in path:
+        inner = inner[part]
+        if inner is None:
+            return [name]
+    return [f"{name}.{field}" for field in _below(inner)]
+
+
+def _below(selected: Any) -> list[str]:
+    found = []
+    for name, inner in selected.items():
+        found += [name] if inner is None else [f"{name}.{field}" for field in _below(inner)]
+    return found

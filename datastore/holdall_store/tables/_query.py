@@ -14,7 +14,7 @@ from holdall_store.tables._prune import CONSTANT_NULL, UNKNOWN, Bounds, outcomes
 from holdall_store.tables._resolve import Log, TableFile
 from holdall_store.tables._schema import Selection, leaves_below
 
-__all__ = ["GroupPlan", "Query", "bounds_of", "constant", "plan_file", "simplify"]
+__all__ = ["GroupPlan", "Query", "bounds_of", "constant", "plan_file", "selection_of", "simplify"]
 
 _DAY: Final = 86_400 * 10**9
 _UNITS: Final = {"milliseconds": "ms", "microseconds": "us", "nanoseconds": "ns"}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from holdall_store.errors import InvalidNameError
@@ -43,14 +44,16 @@ class Snapshot:
         self.format = format
         self.as_of = as_of
         self._opened = opened
-        self._options = dict(storage_options or {})
+        self.options = dict(storage_options or {})
         self._lock = threading.RLock()
         self._listing: Listing | None = None
         self._schema: Any = None
-        self.source: Source = open_source(addresses[0].place, self._options or None)
+        self._files_total = 0
+        self._name = ""
+        self.source: Source = open_source(addresses[0].place, self.options or None)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_lock": None, "_options": without_secrets(self._options), "_opened": None}
+        return {**self.__dict__, "_lock": None, "options": without_secrets(self.options), "_opened": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _lock=threading.RLock())
@@ -58,6 +61,8 @@ class Snapshot:
     @property
     def name(self) -> str:
         """What the table is called in messages."""
+        if self._name:
+            return self._name
         first, *others = self.addresses
         return (f"{first.text} and {len(others)} more" if others else first.text) + describe(self.as_of)
 
@@ -89,10 +94,27 @@ class Snapshot:
         if kind == "delta":
             from holdall_store.tables._delta import read_delta
 
-            return read_delta(address, self._options, self.as_of, self._opened)
+            return read_delta(address, self.options, self.as_of, self._opened)
         from holdall_store.tables._iceberg import read_iceberg
 
         return read_iceberg(self.source, address, self.as_of, self._opened)
+
+    def with_options(self, storage_options: Mapping[str, Any]) -> Snapshot:
+        """Return the same files, reached in another way."""
+        found: Snapshot = object.__new__(Snapshot)
+        source = open_source(self.addresses[0].place, dict(storage_options) or None)
+        found.__setstate__({**self.__dict__, "options": dict(storage_options), "source": source})
+        return found
+
+    def with_files(self, files: Iterable[TableFile]) -> Snapshot:
+        """Return the same table with some of its files, which is all that who reads these has to know."""
+        listing = self.listing
+        state = {**self.__dict__, "_schema": self.schema, "_files_total": len(listing.files), "_name": self.name}
+        kept = tuple(dict.fromkeys(files))
+        state.update(_listing=replace(listing, files=kept), addresses=self.addresses[:1])
+        found: Snapshot = object.__new__(Snapshot)
+        found.__setstate__(state)
+        return found
 
     @property
     def is_pinned(self) -> bool:
@@ -110,7 +132,33 @@ class Snapshot:
     @property
     def is_sampled(self) -> bool:
         """Whether there are files that did not give the table its schema."""
-        return self.given is None and self.listing.log is None and len(self.listing.files) > SCHEMA_FILES
+        total = max(self._files_total, len(self.listing.files))
+        return self.given is None and self.listing.log is None and total > SCHEMA_FILES
+
+    @property
+    def known_schema(self) -> Any:
+        """All columns, or ``None`` while nobody asked for them."""
+        return self._schema
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether the files whose footers gave the schema have no column in another type than it."""
+        if not (self.given is None or isinstance(self.given, str)):
+            return False
+        schema, names = self.schema, self.listing.names
+        return all(
+            each.name in schema.names and each.type == schema.field(each.name).type
+            for footer in self.footers(self._schema_files())
+            for each in footer.given
+            if each.name not in names
+        )
+
+    def _schema_files(self) -> tuple[TableFile, ...]:
+        files = self.listing.files
+        if self.given == "all" or len(files) <= SCHEMA_FILES:
+            return files
+        last = len(files) - 1
+        return tuple(files[at * last // (SCHEMA_FILES - 1)] for at in range(SCHEMA_FILES))
 
     @property
     def schema(self) -> Any:
@@ -129,11 +177,7 @@ class Snapshot:
         if isinstance(self.given, pa.Schema):
             known = self.given
         else:
-            files = listing.files
-            if self.given != "all" and len(files) > SCHEMA_FILES:
-                last = len(files) - 1
-                files = tuple(files[at * last // (SCHEMA_FILES - 1)] for at in range(SCHEMA_FILES))
-            known = unify((footer.url, footer.given) for footer in self.footers(files))
+            known = unify((footer.url, footer.given) for footer in self.footers(self._schema_files()))
         for name, integer in zip(listing.names, listing.integers, strict=True):
             if isinstance(self.given, pa.Schema) and name in known.names:
                 continue

@@ -9,6 +9,7 @@ from typing import Any, Final
 from holdall_store.errors import IntegrityError, StorageError
 from holdall_store.storage import without_secrets
 from holdall_store.storage.buckets import ObjectConfig, make_config
+from holdall_store.tables._keys import keys_for
 from holdall_store.tables._source import FetchedSource, Fill, Found, Tail, changed
 from holdall_store.transfer._exchange import Job, Request, Response
 from holdall_store.transfer._plan import parse_content_range
@@ -53,6 +54,11 @@ class S3Source(FetchedSource):
     @property
     def identity(self) -> str:
         return self._config.place
+
+    @property
+    def config(self) -> ObjectConfig:
+        """How the bucket is reached."""
+        return self._config
 
     def url(self, key: str) -> str:
         return f"{self._scheme}://{self._bucket}/{key}"
@@ -115,11 +121,11 @@ class S3Source(FetchedSource):
         import pyarrow.fs as pafs
 
         config = self._config
-        secrets = dict(config.secrets)
+        keys = keys_for(config)
         filesystem = pafs.S3FileSystem(
-            access_key=secrets.get("access_key_id"),
-            secret_key=secrets.get("secret_access_key"),
-            session_token=secrets.get("session_token"),
+            access_key=keys.access_key if keys else None,
+            secret_key=keys.secret_key if keys else None,
+            session_token=keys.token if keys else None,
             anonymous=config.anonymous,
             region=config.region,
             endpoint_override=config.endpoint,

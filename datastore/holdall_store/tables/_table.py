@@ -21,6 +21,8 @@ from holdall_store.tables._explain import (
 )
 from holdall_store.tables._expression import Expression, combine, from_values
 from holdall_store.tables._given import given_source
+from holdall_store.tables._handoff import HandOff, check_files, hand_off
+from holdall_store.tables._names import names_within
 from holdall_store.tables._partitions import check_partitioning
 from holdall_store.tables._query import Query
 from holdall_store.tables._resolve import check_sources
@@ -96,6 +98,15 @@ class Table:
         self._columns: tuple[str, ...] | None = None
         self._limit: int | None = None
         self._pieces: tuple[Piece, ...] | None = None
+
+    shows_progress: bool | None = None
+    """Whether long readings show a bar that nobody asked for; by default on a terminal and in a notebook."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        if self._pieces is not None:  # a part need not know of the files of the others
+            state["_snapshot"] = self._snapshot.with_files(file for file, _ in self._pieces)
+        return state
 
     def __repr__(self) -> str:
         parts = [repr(self._snapshot.name)]
@@ -186,8 +197,22 @@ class Table:
         """
         _check_names(columns)
         if self._columns is not None:
-            select_paths(columns, self.schema, f"The selection from {self._snapshot.name}")
+            columns = self._narrowed(columns)
         return self._derived(_columns=tuple(dict.fromkeys(columns)))
+
+    def _narrowed(self, columns: Sequence[str]) -> tuple[str, ...]:
+        """Return the names of what `columns` are of the selection: of a struct that was selected in part, that part."""
+        assert self._columns is not None
+        select_paths(columns, self.schema, f"The selection from {self._snapshot.name}")
+        selected = select_paths(self._columns, self._snapshot.schema, self._snapshot.name)
+        return tuple(name for column in columns for name in names_within(column, selected, self.schema))
+
+    def with_storage_options(self, storage_options: Mapping[str, Any]) -> Table:
+        """Return the same table, of the same versions of its files, reached with other options, such as credentials.
+
+        That is for a table that comes from a pickle, which holds none.
+        """
+        return self._derived(_snapshot=self._snapshot.with_options(storage_options))
 
     def head(self, n: int = 5) -> Table:
         """Return the first `n` rows; only the row groups that have them are read."""
@@ -274,6 +299,67 @@ class Table:
         """Return the conditions as an expression of pyarrow's, or ``None`` where there are none."""
         condition = self._query().condition
         return None if condition is None else to_arrow(condition)
+
+    # What engines read by themselves -----------------------------------------------------------------------------------
+
+    def to_dask(
+        self,
+        npartitions: int | None = None,
+        *,
+        dtype_backend: Literal["pyarrow", "numpy_nullable"] = "pyarrow",
+    ) -> Any:
+        """Return a `dask.dataframe.DataFrame`, whose partitions are parts of this table, read by the workers.
+
+        By default they are of about 128 MiB in the files. Columns that Dask needs no more are not read.
+        """
+        from holdall_store.tables._shards import Shard, to_dask
+
+        whole = Shard(self, self._snapshot.options)
+        return to_dask(whole, npartitions, dtype_backend, splits=self._limit is None)
+
+    def to_ray(self, *, override_num_blocks: int | None = None) -> Any:
+        """Return a `ray.data.Dataset`, whose tasks read parts of this table."""
+        from holdall_store.tables._shards import Shard, to_ray
+
+        return to_ray(Shard(self, self._snapshot.options), override_num_blocks, splits=self._limit is None)
+
+    def to_spark(self, session: Any) -> Any:
+        """Return a `pyspark.sql.DataFrame` of `session`, which reads the files by itself.
+
+        All files are compared with what was seen of them now, and no more when Spark reads. What it has no type for is
+        refused by name, as are parts made by `split`; which rows `head` means is Spark's choice.
+        """
+        from holdall_store.tables._spark import to_spark
+
+        return to_spark(self._given("Spark"), session)
+
+    def to_daft(self) -> Any:
+        """Return a `daft.DataFrame`, which reads the files by itself.
+
+        All files are compared with what was seen of them now, and no more when Daft reads; which rows `head` means is
+        its choice.
+        """
+        from holdall_store.tables._daft import to_daft
+
+        return to_daft(self._given("Daft"))
+
+    def to_duckdb(self, connection: Any = None) -> Any:
+        """Return a `duckdb.DuckDBPyRelation` of `connection`, by default that of ``duckdb.sql``.
+
+        It reads the files by itself, of a bucket through Arrow. They are compared with what was seen of them now, and no
+        more when DuckDB reads.
+        """
+        from holdall_store.tables._duckdb import to_duckdb
+
+        scan = self._scan(self._query())
+        return to_duckdb(hand_off(scan, self._snapshot, "DuckDB"), scan, connection)
+
+    def _given(self, engine: str) -> HandOff:
+        return hand_off(self._scan(self._query()), self._snapshot, engine)
+
+    def verify(self) -> None:
+        """Raise `IntegrityError` if a file is not the one that was seen any more: after an engine has read them, say."""
+        check_files(self._snapshot.source, [file for file, _ in self._all_pieces()])
 
     # What all of these stand on ---------------------------------------------------------------------------------------
 
