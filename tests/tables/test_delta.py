@@ -278,6 +278,10 @@ def test_deleted_rows(tmp_path: Path) -> None:
     assert table.stats["x"].null_count is None
     with pytest.raises(UnsupportedTypeError, match="deleted rows"):
         table.dataset()
+    for hand_over in (table.to_duckdb, table.to_daft, lambda: table.to_spark(None)):
+        with pytest.raises(UnsupportedTypeError, match=r"(DuckDB|Daft|Spark) would read .* deleted rows"):
+            hand_over()
+    assert table.to_dask(3).compute(scheduler="synchronous")["x"].tolist() == left
 
 
 def test_features_that_are_not_heeded(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +176,14 @@ def test_there_is_no_duckdb(folder: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
     with pytest.raises(ImportError, match=r"pip install 'holdall\[duckdb\]'"):
         Table(folder).to_duckdb()
+
+
+def test_a_table_with_a_log(connection: Any, tmp_path: Path) -> None:
+    """Of a Delta table DuckDB reads the files that count, with the types of its partitions."""
+    deltalake = pytest.importorskip("deltalake")
+    rows = pa.table({"x": [1, 2, 3], "on": pa.array([dt.date(2026, 1, 1), dt.date(2026, 1, 2), None])})
+    deltalake.write_deltalake(str(tmp_path), rows, partition_by=["on"])
+    deltalake.DeltaTable(str(tmp_path)).delete("x = 1")
+
+    same(Table(tmp_path), connection)
+    same(Table(tmp_path).where(on="2026-01-02"), connection)
