@@ -27,7 +27,10 @@ from holdall_store.repository import Repository
 from holdall_store.storage import Storage, open_storage, without_secrets
 
 if TYPE_CHECKING:
+    import datetime as dt
+
     from holdall._artifact import Artifact
+    from holdall._collection import CollectionPlan
     from holdall._flow import Flow
     from holdall._run import Run
 
@@ -254,6 +257,21 @@ class Client:
     def aliases(self) -> Aliases:
         """The aliases of the store."""
         return Aliases(self)
+
+    def collect(self, *, abandon_after: dt.timedelta | None = None) -> CollectionPlan:
+        """Return a plan for giving back the space of what nothing refers to any more; its ``apply()`` does it.
+
+        A run that has not ended is given up when nothing was heard of it for `abandon_after`, by default 30 days: what
+        it saved stays, and what it has only stored may go.
+
+        >>> import holdall
+        >>> saved = holdall.save(list(range(1000)), "churn/scores")
+        >>> holdall.Client().collect()
+        CollectionPlan(nothing to do; 0 B of 0 B given back)
+        """
+        from holdall._collection import plan_collection
+
+        return plan_collection(self, abandon_after)
 
     def close(self) -> None:
         """Release what is held open; the client opens it again when it is needed."""

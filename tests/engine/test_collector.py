@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from tests.engine._engine import Ticking, begin, keys, names_of, pack_bytes, rep
 from holdall_store.errors import IntegrityError, ObjectNotFoundError, RunStateError, StorageError
 from holdall_store.format import pack_key, run_prefix
 from holdall_store.repository import Collection, Collector, Repository, RunWriter
-from holdall_store.storage import Storage
+from holdall_store.storage import LocalStorage, MemoryStorage, Storage
 from holdall_store.testing import CrashAfter, CrashBefore, FaultyStorage, LostAnswer, SimulatedCrash
 
 A, B, C = (stretch(seed, 700_000) for seed in (1, 2, 3))
@@ -23,6 +24,16 @@ def collect(storage: Storage, seed: int = 50, **options: dt.timedelta) -> Collec
     """Collect a store."""
     collector = Collector(storage, Ticking(seed), **options)
     return collector.apply(collector.plan())
+
+
+@pytest.fixture(params=["mapped", "memory", "bucket"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Storage]:
+    """Return what makes empty storages: on the disk, in memory, and in a bucket."""
+    if request.param == "bucket":
+        made: Callable[[], Storage] = request.getfixturevalue("bucket").empty
+        return made
+    numbers = itertools.count()
+    return MemoryStorage if request.param == "memory" else lambda: LocalStorage(tmp_path / f"s{next(numbers)}")
 
 
 def latest(store: Repository, flow: str = "flow") -> dict[str, list[bytes]]:

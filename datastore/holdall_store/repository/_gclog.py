@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from holdall_store.errors import FormatError
+from holdall_store.errors import FormatError, IntegrityError
 from holdall_store.format import GC_PREFIX, GcRecord, MovedPack, PackRef
 from holdall_store.repository._cache import Cache
 from holdall_store.repository._cached_log import CachedLog
@@ -70,6 +70,23 @@ class MovedPacks:
     def find(self, name: str) -> Move | None:
         """Return where the chunks of a pack lie, if it is known to have moved."""
         return self._moves.get(name)
+
+    def spans(self, pack: PackRef, first: int, count: int) -> Iterator[tuple[PackRef, int, int]]:
+        """Yield the spans in which chunks of a pack lie now, in order; `IntegrityError` where some were not kept."""
+        move = self._moves.get(pack.name)
+        if move is None:
+            yield pack, first, count
+            return
+        reached = first
+        for begin, length, number, target in sorted(move.pack.spans):
+            start, end = max(first, begin), min(first + count, begin + length)
+            if start < end and start == reached and 0 <= number < len(move.targets):
+                yield from self.spans(move.targets[number], target + start - begin, end - start)
+                reached = end
+        if reached != first + count:
+            raise IntegrityError(
+                f"Chunks {reached} to {first + count} of pack {pack.name} were not kept when a collection took it apart."
+            )
 
     def names(self, name: str) -> list[str]:
         """Return the names of the packs that hold now what the pack `name` held: itself, or others."""

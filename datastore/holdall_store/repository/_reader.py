@@ -203,31 +203,28 @@ class BufferReader:
                 raise IntegrityError(f"A record refers to its pack {number}, but lists {len(packs)}.")
             if len(located) + count > chunks_max:
                 raise IntegrityError(f"A record gives a buffer of {ref.bytes} bytes more than {chunks_max} chunks.")
-            found = self._span(packs[number], first, count)
-            located.extend(found)
-            total += sum(entry.raw_bytes for _, entry in found)
+            for pack, begin, length in self._spans(packs[number], first, count):
+                entries = self._table(pack).span(begin, length)
+                located.extend((pack.name, entry) for entry in entries)
+                total += sum(entry.raw_bytes for entry in entries)
         if total != ref.bytes:
             raise IntegrityError(f"A record gives a buffer {ref.bytes} bytes, but its chunks have {total}.")
         return located
 
-    def _span(self, pack: PackRef, first: int, count: int) -> list[tuple[str, Entry]]:
-        """Return chunks of a pack with the packs that hold them: others, where it was taken apart."""
+    def _spans(self, pack: PackRef, first: int, count: int) -> list[tuple[PackRef, int, int]]:
+        """Return the spans in which chunks of a pack lie: of other packs, where a collection took it apart."""
         move = self._moved.find(pack.name) if self._moved is not None else None
-        if move is None:
-            return [(pack.name, entry) for entry in self._table(pack).span(first, count)]
+        if move is None or self._moved is None:
+            return [(pack, first, count)]
+        spans = list(self._moved.spans(pack, first, count))
+        found = [entry for target, begin, length in spans for entry in self._table(target).span(begin, length)]
         expected = self._moved_table(pack, move).span(first, count)
-        found: list[tuple[str, Entry]] = []
-        for begin, length, number, target in move.pack.spans:
-            start, end = max(first, begin), min(first + count, begin + length)
-            if start < end and 0 <= number < len(move.targets):
-                found += self._span(move.targets[number], target + start - begin, end - start)
-        kept = [(entry.digest, entry.raw_bytes) for _, entry in found]
-        if kept != [(entry.digest, entry.raw_bytes) for entry in expected]:
+        if [(entry.digest, entry.raw_bytes) for entry in found] != [(each.digest, each.raw_bytes) for each in expected]:
             raise IntegrityError(
-                f"Chunks {first} to {first + count} of {self._key(pack.name)} are asked for, which a collection moved "
-                "elsewhere, and they are not there."
+                f"Chunks {first} to {first + count} of {self._key(pack.name)}, which a collection took apart, are not what "
+                "lies where they should be now."
             )
-        return found
+        return spans
 
     def _moved_table(self, pack: PackRef, move: Move) -> PackTable:
         """Return the table of a pack that was taken apart; its hash is in the record that refers to it."""
@@ -278,10 +275,14 @@ class BufferReader:
         number, first, count = ref.spans[0]
         if not 0 <= number < len(packs) or count > _chunks_max(ref):
             return None
-        entries = self._table(packs[number]).span(first, count)
+        spans = self._spans(packs[number], first, count)
+        if len(spans) != 1:
+            return None
+        ((found, first, count),) = spans
+        entries = self._table(found).span(first, count)
         if raw_bytes(entries) != ref.bytes:
             return None
-        pack = packs[number].name
+        pack = found.name
         if pack not in maps:
             maps[pack] = self._storage.map(self._key(pack))
         whole = maps[pack]
