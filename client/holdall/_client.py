@@ -265,7 +265,7 @@ class Client:
         it saved stays, and what it has only stored may go.
 
         >>> import holdall
-        >>> saved = holdall.save(list(range(1000)), "churn/scores")
+        >>> saved = holdall.save([1, 2, 3], "churn/scores")
         >>> holdall.Client().collect()
         CollectionPlan(nothing to do; 0 B of 0 B given back)
         """
