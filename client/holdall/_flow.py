@@ -11,8 +11,10 @@ from holdall._client import Client
 from holdall._flow_aliases import FlowAliases
 from holdall._messages import listed, shown
 from holdall._run import Run
+from holdall._runs import Runs, Selection, check_statuses, since_moment
 from holdall._tagging import tag_runs
 from holdall._values import check_tags, normal_form
+from holdall._where import parse_where
 from holdall.store import (
     ArtifactNotFoundError,
     HoldallError,
@@ -22,7 +24,7 @@ from holdall.store import (
     nearest,
 )
 from holdall_store.format import run_segment
-from holdall_store.repository import RunView, TagReader
+from holdall_store.repository import RunView
 
 __all__ = ["Flow"]
 
@@ -138,19 +140,53 @@ class Flow:
             )
         )
 
-    def runs(self, *tags: str, limit: int | None = None) -> Iterator[Run]:
-        """Yield the runs, newest first: those that carry all of `tags`, and at most `limit`.
+    def runs(
+        self,
+        *with_tags: str,
+        tags: Iterable[str] = (),
+        since: object = None,
+        until: object = None,
+        status: str | Iterable[str] | None = None,
+        where: str | None = None,
+        limit: int | None = None,
+    ) -> Runs:
+        """Return the runs, newest first: those that carry all tags, began in a stretch of time, ended so, and match a filter.
 
-        They are read as they are asked for; from a bucket, more and more at a time.
+        `since` (included) and `until` (excluded) are times, dates or texts such as ``2026-11-23``, in UTC where no zone is
+        said; a `timedelta` or a text such as ``7d`` or ``12h`` is so long ago. `status` is ``succeeded``, ``failed`` or
+        ``running``, or several of them. `where` is a filter such as ``metrics.auc > 0.9 and params.lr < 0.1``, with ``and``,
+        ``or``, ``not``, ``in`` and parentheses over ``metrics.*``, ``params.*``, ``tags``, ``artifacts``, ``status``,
+        ``started``, ``finished``, ``duration``, ``user``, ``host``, ``git.commit``, ``git.branch``, ``git.dirty``,
+        ``exception``, ``run`` and ``namespace``. A run that lacks what is compared does not match.
 
-        A run whose records are damaged is left out, with a `UserWarning` that says so; to ask for it by its id, or for
-        the newest one where that is it, raises `IntegrityError`.
+        What comes back can be iterated any number of times, and reads as it goes; what filters need to know of runs that
+        have ended is remembered on this disk. A run whose records are damaged is left out, with a `UserWarning`; to ask for
+        it by its id, or for the newest one where that is it, raises `IntegrityError`.
+
+        >>> import holdall
+        >>> for lr in (0.3, 0.1, 0.03):
+        ...     with holdall.run("churn", params={"lr": lr}, tags=["nightly"]) as run:
+        ...         run.log(auc=0.9 - lr)
+        >>> [run.params["lr"] for run in holdall.Flow("churn").runs(where="metrics.auc > 0.7 and params.lr < 0.2")]
+        [0.03, 0.1]
         """
-        if not all(isinstance(tag, str) for tag in tags):
+        if not all(isinstance(tag, str) for tag in with_tags):
             raise InvalidNameError("Tags are given one by one: flow.runs('nightly', 'eu').")
         if limit is not None and (type(limit) is not int or limit < 0):
             raise InvalidNameError(f"limit is the number of runs to give at most, or None; not {shown(limit)}.")
-        return self._runs(frozenset(check_tags(tags)), limit)
+        now = self._client.repository.clock.now()
+        wanted = frozenset(check_tags([*with_tags, *check_tags(tags)]))
+        return Runs(
+            self,
+            Selection(
+                tags=wanted,
+                since=since_moment(since, now),
+                until=since_moment(until, now),
+                statuses=check_statuses(status),
+                where=None if where is None else parse_where(where),
+                limit=limit,
+            ),
+        )
 
     def tag(self, runs: Iterable[Run | str], *, add: Iterable[str] = (), remove: Iterable[str] = ()) -> int:
         """Change the tags of many runs, given as runs or ids, and return of how many; each changes as a whole.
@@ -175,23 +211,6 @@ class Flow:
                 raise InvalidNameError(f"{run!r} is no run of flow {self._name!r} in {self._client.url}.")
         return tag_runs(chosen, add, remove)
 
-    def _runs(self, wanted: frozenset[str], limit: int | None) -> Iterator[Run]:
-        count = 0
-        if limit == 0:
-            return
-        readers = self._tag_readers()
-        for view in self._views(skip_damaged=True, together=limit if limit and not wanted else 1):
-            run = Run._of(self._client, view, readers[view.namespace])
-            if not wanted or wanted <= run.tags:
-                yield run
-                count += 1
-                if count == limit:
-                    return
-
-    def _tag_readers(self) -> dict[str, TagReader]:
-        """Return what reads the tags of many runs together, for each namespace; they read when they are asked."""
-        return {space: self._client.repository.tags.reader(space, self._name) for space in self._homes}
-
     def __getitem__(self, run_id: str) -> Run:
         """Return a run by its id or an unambiguous beginning of it."""
         catalog = self._client.repository.catalog
@@ -215,7 +234,7 @@ class Flow:
         )
 
     def __iter__(self) -> Iterator[Run]:
-        return self.runs()
+        return iter(self.runs())
 
     def __contains__(self, run_id: object) -> bool:
         if isinstance(run_id, Run):
@@ -246,12 +265,11 @@ class Flow:
     def _ipython_key_completions_(self) -> list[str]:
         return [run.id for run in self.runs(limit=50)]
 
-    def _views(self, *, skip_damaged: bool = False, together: int = 1) -> Iterator[RunView]:
+    def _views(self) -> Iterator[RunView]:
         catalog = self._client.repository.catalog
-        on_damage = _warn if skip_damaged else None
         if len(self._homes) == 1:
-            return catalog.newest(self._homes[0], self._name, on_damage, together=together)
-        streams = [catalog.newest(space, self._name, on_damage, together=together) for space in self._homes]
+            return catalog.newest(self._homes[0], self._name)
+        streams = [catalog.newest(space, self._name) for space in self._homes]
         return heapq.merge(*streams, key=lambda view: view.run, reverse=True)
 
     def _missing(self, error: NotFoundError) -> HoldallError:
@@ -261,12 +279,6 @@ class Flow:
     def _where(self) -> str:
         spaces = ", ".join(map(repr, self._homes[:3])) + (", …" if len(self._homes) > 3 else "")
         return f"namespace {spaces} ({self._client.url})"
-
-
-def _warn(error: HoldallError) -> None:
-    import warnings
-
-    warnings.warn(f"Left out: {error}", stacklevel=4)
 
 
 def _is_run_id(text: str) -> bool:

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from holdall._client import Client
     from holdall._flow import Flow
     from holdall._run import Run
+    from holdall._runs import Runs
 
-__all__ = ["artifact_html", "client_html", "flow_html", "run_html"]
+__all__ = ["artifact_html", "client_html", "flow_html", "run_html", "runs_html"]
 
 ROWS_MAX: Final = 20
 """A view is a look, not a dump; it also bounds what is read to make one."""
@@ -111,7 +112,21 @@ def client_html(client: Client) -> str:
 def flow_html(flow: Flow) -> str:
     """Return the view of a flow: its newest runs."""
     runs, more = _take(flow.runs(limit=ROWS_MAX + 1))
-    several = len(flow.namespaces) > 1
+    table, hidden = _runs_table(runs, several=len(flow.namespaces) > 1, more=more)
+    return _box(_title("Flow", flow.name, ", ".join(flow.namespaces[:3]), place_text(flow.client.url)), table, hidden)
+
+
+@_never_raise
+def runs_html(runs: Runs) -> str:
+    """Return the view of runs that were chosen."""
+    flow = runs._flow
+    taken, more = _take(runs)
+    table, hidden = _runs_table(taken, several=len(flow.namespaces) > 1, more=more)
+    return _box(_title("Runs", repr(runs)[5:-1], place_text(flow.client.url)), table, hidden)
+
+
+def _runs_table(runs: Sequence[Run], *, several: bool, more: bool) -> tuple[str, str]:
+    """Return a table of runs, and what says how many of their metrics it has no column for."""
     names = list(dict.fromkeys(name for run in runs for name in run.metrics))
     metrics = names[:METRIC_COLUMNS_MAX]
     tagged = any(run.tags for run in runs)
@@ -131,9 +146,8 @@ def flow_html(flow: Flow) -> str:
         )
     heads = ["", "run", *(["namespace"] if several else []), "began", "took", *(["tags"] if tagged else []), *metrics]
     hidden = len(names) - len(metrics)
-    return _box(
-        _title("Flow", flow.name, ", ".join(flow.namespaces[:3]), place_text(flow.client.url)),
-        _table(heads, rows, more, "runs", numbers=("took", *metrics)) if rows else _none("No runs yet."),
+    return (
+        _table(heads, rows, more, "runs", numbers=("took", *metrics)) if rows else _none("No runs."),
         _none(f"{count_text(hidden, 'more metric')}: run.metrics has them all.") if hidden else "",
     )
 

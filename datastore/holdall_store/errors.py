@@ -13,6 +13,7 @@
 ├── ``IntegrityError`` (``ValueError``)          bytes are not what was written: restore them
 ├── ``FormatError`` (``ValueError``)             written by a newer version, or not by holdall at all
 ├── ``InvalidNameError`` (``ValueError``)        a name or reference that cannot be used
+│   └── ``InvalidFilterError``                   a filter over runs that cannot be read: the message points at the place
 ├── ``RunStateError`` (``RuntimeError``)         the run has ended, or never began
 ├── ``UnsupportedTypeError`` (``TypeError``)     this object cannot be saved
 ├── ``UnsafeLoadError`` (``PermissionError``)    loading would run code that the reader did not allow
@@ -37,6 +38,7 @@ __all__ = [
     "FormatError",
     "HoldallError",
     "IntegrityError",
+    "InvalidFilterError",
     "InvalidNameError",
     "MissingDependencyError",
     "NamespaceNotFoundError",
@@ -118,6 +120,10 @@ class FormatError(HoldallError, ValueError):
 
 class InvalidNameError(HoldallError, ValueError):
     """A name or a reference cannot be used."""
+
+
+class InvalidFilterError(InvalidNameError):
+    """A filter over runs cannot be read."""
 
 
 class RunStateError(HoldallError, RuntimeError):

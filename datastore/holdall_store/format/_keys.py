@@ -18,6 +18,7 @@ __all__ = [
     "TAGS_PREFIX",
     "alias_prefix",
     "flow_prefix",
+    "is_run_segment",
     "make_run_id",
     "namespace_prefix",
     "pack_key",
@@ -62,6 +63,11 @@ def run_segment(run_id: str) -> str:
         raise InvalidNameError(f"{run_id!r:.80} is no run id; they look like 20261123T081402123456-k3f9qa.")
     day, time, randomness = match.groups()
     return f"{day.translate(_COMPLEMENT)}t{time.translate(_COMPLEMENT)}-{randomness}"
+
+
+def is_run_segment(segment: str) -> bool:
+    """Tell whether `run_segment` made `segment` of a run id."""
+    return _RUN_SEGMENT.fullmatch(segment) is not None
 
 
 def segment_run_id(segment: str) -> str:

@@ -155,6 +155,8 @@ class RunRecord(LogHead, kw_only=True, omit_defaults=True):
     origin: OriginInfo | None = None
     complete: bool = False
     """This record alone tells all of the run but the points of its metrics in earlier records."""
+    names: tuple[str, ...] = ()
+    """The artifacts that ``deleted`` and ``restored`` are about; none means the run."""
 
 
 class AliasRecord(LogHead, kw_only=True, omit_defaults=True):

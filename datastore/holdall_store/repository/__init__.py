@@ -26,7 +26,9 @@ from holdall_store.repository._gclog import CondemnedPacks
 from holdall_store.repository._log import Log
 from holdall_store.repository._reader import BufferReader
 from holdall_store.repository._repository import Repository
+from holdall_store.repository._run_rows import RunRow
 from holdall_store.repository._run_writer import Point, RunHead, RunWriter
+from holdall_store.repository._search import Match, RunSearch
 from holdall_store.repository._tags import TagLogs, TagReader, TagState
 from holdall_store.repository._views import RunView, parse_time
 
@@ -45,9 +47,12 @@ __all__ = [
     "CondemnedPacks",
     "DeadPack",
     "Log",
+    "Match",
     "Point",
     "Repository",
     "RunHead",
+    "RunRow",
+    "RunSearch",
     "RunView",
     "RunWriter",
     "SilentLog",

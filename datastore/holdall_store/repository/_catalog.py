@@ -25,7 +25,7 @@ from holdall_store.repository._views import RunView, merge_records
 from holdall_store.storage import Storage
 from holdall_store.transfer import run_ordered
 
-__all__ = ["Catalog", "FoundRun"]
+__all__ = ["Catalog", "FoundRun", "was_deleted"]
 
 RUN_TIME_CHARACTERS: Final = 21
 """The part of a run id that is the time; in a key its digits are complemented."""
@@ -91,12 +91,16 @@ class Catalog:
         on_damage: Callable[[IntegrityError | FormatError], None] | None = None,
         *,
         together: int = 1,
+        after: str = "",
+        last: str = "~",
     ) -> Iterator[RunView]:
         """Yield the runs of a flow, newest first: the first one costs one listing and one read.
 
-        Who will want so many says so with `together`: they are read at once then, where each takes a while. A run that cannot be read raises, unless `on_damage` takes the error: then it is left out.
+        Who will want so many says so with `together`: they are read at once then, where each takes a while. A run that
+        cannot be read raises, unless `on_damage` takes the error: then it is left out; so is one that was deleted. `after`
+        and `last` bound the segments of the keys.
         """
-        found = self._found(namespace, flow)
+        found = self._found(namespace, flow, after=after, last=last)
         # Where records are far away, those of more and more runs travel together: one, two, four, …
         for count in map((1).__lshift__, itertools.count()):
             ahead = min(max(count, together), AHEAD_RUNS_MAX) if self._storage.traits.concurrency else 1
@@ -105,7 +109,8 @@ class Catalog:
                 return
             for view in self._views(namespace, flow, batch):
                 if isinstance(view, RunView):
-                    yield view
+                    if not view.deleted:
+                        yield view
                 elif on_damage is None:
                     raise view
                 else:
@@ -116,11 +121,11 @@ class Catalog:
         return list(itertools.islice(self._found(namespace, flow, beginning), limit))
 
     def found_run(self, namespace: str, flow: str, found: FoundRun) -> RunView:
-        """Return what is known of a run that `find` found."""
+        """Return what is known of a run that `find` found, also where it was deleted."""
         return self._read(namespace, flow, found.run_id, found.slots)
 
-    def run(self, namespace: str, flow: str, run_id: str) -> RunView:
-        """Return what is known of a run; `RunNotFoundError` where it has no record.
+    def run(self, namespace: str, flow: str, run_id: str, *, deleted: bool = False) -> RunView:
+        """Return what is known of a run; `RunNotFoundError` where it has no record, or, unless `deleted`, was deleted.
 
         A run that has ended and was read before costs no request.
         """
@@ -133,7 +138,10 @@ class Catalog:
             raise RunNotFoundError(
                 f"There is no run {run_id} of {flow} in namespace {namespace} ({self._storage.url})."
             )
-        return self._read(namespace, flow, run_id, slots)
+        view = self._read(namespace, flow, run_id, slots)
+        if view.deleted and not deleted:
+            raise was_deleted(view, self._storage.url)
+        return view
 
     def whole_run(self, namespace: str, flow: str, run_id: str) -> RunView:
         """Return what is known of a run with all points of its metrics: every record is read."""
@@ -158,7 +166,7 @@ class Catalog:
         if missing and not self._offline:
             raise IntegrityError(f"its record {log.prefix}{missing[0]:08d} is missing, though a later one is there.")
         last = log.read(slots[-1])
-        if last.complete and last.event == "end":
+        if (last.complete and last.event == "end") or (last.event == "deleted" and not last.names):
             view = merge_records([last], log.prefix, first=slots[-1])
         elif missing:
             log.storage.get(slot_key(log.prefix, missing[0]))  # which says what is missing, and what to do
@@ -171,21 +179,28 @@ class Catalog:
             )
         return view
 
-    def _found(self, namespace: str, flow: str, beginning: str = "") -> Iterator[FoundRun]:
-        """Yield the runs that have records, newest first, and the slots of each."""
+    def listed(self, namespace: str, flow: str, after: str = "") -> Iterator[tuple[str, list[int]]]:
+        """Yield the segment of each run that has records, newest first, and its slots; those behind `after`."""
         prefix = flow_prefix(namespace, flow)
-        start = _segment_start(beginning)
-        listing = self._storage.list(prefix, prefix + start if start else "")
+        listing = self._storage.list(prefix, prefix + after if after else "")
         for segment, infos in itertools.groupby(listing, key=lambda info: info.key.split("/")[3]):
-            if not segment.startswith(start):
-                return
+            slots = slot_numbers(f"{prefix}{segment}/", (info.key for info in infos))
             try:
-                run_id = segment_run_id(segment)
+                segment_run_id(segment)
             except FormatError:
                 continue
-            slots = slot_numbers(f"{prefix}{segment}/", (info.key for info in infos))
             if slots:
-                yield FoundRun(run_id, slots)
+                yield segment, slots
+
+    def _found(
+        self, namespace: str, flow: str, beginning: str = "", *, after: str = "", last: str = "~"
+    ) -> Iterator[FoundRun]:
+        """Yield the runs that have records, newest first, and the slots of each."""
+        start = _segment_start(beginning)
+        for segment, slots in self.listed(namespace, flow, start or after):
+            if not segment.startswith(start) or segment > last:
+                return
+            yield FoundRun(segment_run_id(segment), slots)
 
     def _views(
         self, namespace: str, flow: str, batch: Sequence[FoundRun]
@@ -231,6 +246,14 @@ class Catalog:
                 yield unescape_name(segment)
             except FormatError:
                 continue
+
+
+def was_deleted(view: RunView, url: str) -> RunNotFoundError:
+    """Return the error for a run that was deleted."""
+    return RunNotFoundError(
+        f"Run {view.run} of {view.flow} in namespace {view.namespace} was deleted ({url}). Until a collection has taken it, "
+        f"it can be brought back: client.undelete('{view.namespace}/{view.flow}@{view.run}')."
+    )
 
 
 def _segment_start(beginning: str) -> str:

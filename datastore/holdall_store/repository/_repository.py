@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from blake3 import blake3
+
 from holdall_store.config import Settings, logger, read_settings
 from holdall_store.errors import (
     AccessDeniedError,
@@ -38,10 +40,12 @@ if TYPE_CHECKING:
     import msgspec
 
     from holdall_store.repository._index import ChunkIndex
+    from holdall_store.repository._run_index import RunIndex
+    from holdall_store.repository._search import RunSearch
 
 __all__ = ["Repository"]
 
-_PARENTS: Final[list[ChunkIndex]] = []
+_PARENTS: Final[list[ChunkIndex | RunIndex]] = []
 """Connections of the process that this one was forked from: SQLite forbids even to close them here."""
 
 RATIO_MAX_LOCAL = 1 / 32
@@ -85,6 +89,7 @@ class Repository:
         self._make_readers()
         self._record: StoreRecord | None = None
         self._index: ChunkIndex | None = None
+        self._runs: RunIndex | None = None
         self._lock = threading.Lock()
         self._record_lock = threading.Lock()
         self._pid = os.getpid()
@@ -221,6 +226,19 @@ class Repository:
     def log(self, prefix: str, kind: type[_Record]) -> CachedLog[_Record]:
         """Return a log for reading: records that were read before are not fetched again."""
         return CachedLog(self.storage, prefix, kind, self.cache)
+
+    def search(self) -> RunSearch:
+        """Return what finds runs among many; it remembers what they say, on this disk, once they have ended."""
+        self._renew_after_fork()
+        with self._lock:
+            if self._runs is None:
+                from holdall_store.repository._run_index import RunIndex
+
+                place = f"{self.record().store}-{blake3(self.url.encode()).hexdigest(length=4)}"
+                self._runs = RunIndex(self.settings.cache_folder() / "runs" / f"{place}.sqlite")
+        from holdall_store.repository._search import RunSearch
+
+        return RunSearch(self.storage, self.catalog, self.tags, self._runs)
 
     def index(self) -> ChunkIndex:
         """Return the index of chunks, opened when it is first asked for."""
@@ -416,6 +434,9 @@ class Repository:
         if self._index is not None:
             self._index.close()
             self._index = None
+        if self._runs is not None:
+            self._runs.close()
+            self._runs = None
         self.storage.close()
 
     def _renew_after_fork(self) -> None:
@@ -425,9 +446,10 @@ class Repository:
             self._lock = threading.Lock()
             self._record_lock = threading.Lock()
             self._make_readers()
-            if self._index is not None:
-                _PARENTS.append(self._index)
-                self._index = None
+            for held in (self._index, self._runs):
+                if held is not None:
+                    _PARENTS.append(held)
+            self._index = self._runs = None
 
     def _make_readers(self, *, use_cache: bool = True) -> None:
         self._moved = MovedPacks(self.storage, self.cache)

@@ -320,6 +320,11 @@ class RunWriter:
                 f"Run {self.head.run} of {self.head.flow} was given up by a collector, because nothing was heard of it for "
                 "long. What it committed is kept; begin a new run for the rest."
             )
+        if taken.event == "deleted":
+            self._ended = True
+            raise RunStateError(
+                f"Run {self.head.run} of {self.head.flow} was deleted while it was recorded: nothing can be added to it."
+            )
         if taken.event != "fence":
             raise ConflictError(
                 f"Somebody else writes to run {self.head.run} of {self.head.flow}: its id is not unique."

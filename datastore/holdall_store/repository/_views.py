@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RunView", "merge_records", "parse_time"]
 
-EVENTS = frozenset(("open", "commit", "end", "fence", "abandoned"))
+EVENTS = frozenset(("open", "commit", "end", "fence", "abandoned", "deleted", "restored"))
 
 
 @dataclass(slots=True)
@@ -41,6 +41,10 @@ class RunView:
     """The points of all metrics are here, rather than in earlier records that were not read."""
     exception: ExceptionInfo | None = None
     origin: OriginInfo | None = None
+    deleted: bool = False
+    """Nobody who looks for runs is to see it; a collection may take what it refers to."""
+    deleted_artifacts: dict[str, StoredArtifact] = field(default_factory=dict)
+    """Artifacts that were deleted from it, and can be restored."""
 
 
 def merge_records(records: Sequence[RunRecord], where: str, *, first: int = 0) -> RunView:
@@ -61,6 +65,9 @@ def merge_records(records: Sequence[RunRecord], where: str, *, first: int = 0) -
             raise FormatError(f"{where} holds an event {record.event!r} that this version of holdall does not know.")
         view.slots = record.slot + 1
         if record.event == "fence":
+            continue
+        if record.event in ("deleted", "restored"):
+            _hide(view, record)
             continue
         view.updated = record.time
         if record.event == "abandoned":
@@ -95,6 +102,17 @@ def _apply(view: RunView, record: RunRecord) -> None:
         view.metrics.setdefault(name, []).append(series)
     for name, artifact in record.artifacts.items():
         view.artifacts[name] = StoredArtifact(artifact, record.packs)
+
+
+def _hide(view: RunView, record: RunRecord) -> None:
+    """Delete or restore the whole run, or the artifacts that the record names."""
+    hide = record.event == "deleted"
+    if not record.names:
+        view.deleted = hide
+    goes, comes = (view.artifacts, view.deleted_artifacts) if hide else (view.deleted_artifacts, view.artifacts)
+    for name in record.names:
+        if name in goes:
+            comes[name] = goes.pop(name)
 
 
 def _abandon(view: RunView) -> None:
