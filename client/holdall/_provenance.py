@@ -21,6 +21,7 @@ __all__ = ["Provenance", "mask_secrets"]
 GIT_SECONDS_MAX: Final = 5.0
 """A repository on a slow disk must not hold a run up for longer than this."""
 
+_DIST_ENDS: Final = (".dist-info", ".egg-info")
 _DIST_INFO: Final = re.compile(r"(.+?)-([^-]+)\.(?:dist-info|egg-info)$")
 
 
@@ -52,7 +53,6 @@ class Provenance:
 
     def info(self) -> Mapping[str, Any]:
         """Return all of it as plain JSON values."""
-        self._thread.join(GIT_SECONDS_MAX)
         machine = os.uname()
         info: dict[str, Any] = {
             "user": self._user,
@@ -64,6 +64,7 @@ class Provenance:
             "platform": f"{machine.sysname} {machine.release} {machine.machine}",
             "packages": installed_packages(),
         }
+        self._thread.join(GIT_SECONDS_MAX)  # last: all of the above is done while git is at work
         if self._git:
             info["git"] = self._git
         return info
@@ -128,7 +129,8 @@ def installed_packages() -> dict[str, str]:
         except OSError:
             continue
         for name in names:
-            match = _DIST_INFO.match(name)
+            # Told by their ends first: most names there are no metadata folders.
+            match = _DIST_INFO.match(name) if name.endswith(_DIST_ENDS) else None
             if match:
                 packages.setdefault(clean_text(re.sub(r"[-_.]+", "-", match[1]).lower()), clean_text(match[2]))
     return dict(sorted(packages.items()))
