@@ -27,7 +27,6 @@ _CACHED = 256
 LIBRARIES: Mapping[str, str] = {
     library: f"holdall_store.serializers.{module}"
     for library, module in {
-        "holdall_store": "_files",
         "numpy": "_numpy",
         "pandas": "_pandas",
         "polars": "_polars",
@@ -35,8 +34,9 @@ LIBRARIES: Mapping[str, str] = {
         "scipy": "_scipy",
         "torch": "_torch",
     }.items()
-}
-"""Top package of a type → our module with its `SERIALIZERS`."""
+} | {"holdall_store": "holdall_store.tables._saved"}
+"""Top package of a type → our module with its `SERIALIZERS`. Those of the engine's own types are above this layer, as
+those of other libraries are beside it: known by name, and imported for what is their own."""
 
 
 def find_for(kind: type) -> tuple[Serializer, ...]:

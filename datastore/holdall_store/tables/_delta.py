@@ -77,7 +77,7 @@ def read_delta(address: Address, options: Mapping[str, Any], as_of: AsOf, given:
         if name in actions.column_names
     }
     statistics = ArrowStatistics(parts, actions.column("num_records").combine_chunks(), stored, loose)
-    return Listing(files, names, (), Log("Delta", table.version(), schema, matcher, statistics))
+    return Listing(files, names, (), Log("Delta", _uri(address), table.version(), schema, matcher, statistics))
 
 
 def _order(actions: Any) -> list[int]:
@@ -91,7 +91,7 @@ def _open(address: Address, options: Mapping[str, Any], as_of: AsOf) -> Any:
     except ImportError as error:
         raise MissingDependencyError("Tables of Delta need deltalake: pip install 'holdall[delta]'.") from error
     storage_options = _spelled(address, options)
-    uri = f"{address.place}/{address.key}" if address.place else address.key
+    uri = _uri(address)
     try:
         if not isinstance(as_of, datetime.datetime):
             try:
@@ -113,6 +113,10 @@ def _open(address: Address, options: Mapping[str, Any], as_of: AsOf) -> Any:
         raise
     except Exception as error:  # deltalake's errors are a tree of their own
         raise _explained(error, address, as_of) from error
+
+
+def _uri(address: Address) -> str:
+    return f"{address.place}/{address.key}" if address.place else address.key
 
 
 def _explained(error: Exception, address: Address, as_of: AsOf) -> Exception:

@@ -62,7 +62,8 @@ def read_iceberg(source: Source, address: Address, as_of: AsOf, given: Any = Non
         from pyiceberg.table import DataScan
     except ImportError as error:
         raise MissingDependencyError("Tables of Iceberg need pyiceberg: pip install 'holdall[iceberg]'.") from error
-    metadata = given.metadata if given is not None else _metadata(source, address)
+    key = _metadata_key(source, address)
+    metadata = given.metadata if given is not None else _metadata(source, key)
     snapshot = _snapshot(metadata, as_of, address)
     scan = DataScan(
         table_metadata=metadata,
@@ -87,8 +88,10 @@ def read_iceberg(source: Source, address: Address, as_of: AsOf, given: Any = Non
         bounds = [dict(part or {}) for part in (file.lower_bounds, file.upper_bounds)]
         statistics.append(FileStatistics(bounds[0], bounds[1], counts[0], counts[1], gone is not None))
     columns = {field.name: (field.field_id, known.field(field.name).type) for field in schema.fields}
-    version = 0 if snapshot is None else snapshot.snapshot_id
-    return Listing(tuple(found), (), (), Log("Iceberg", version, known, matcher, BinaryStatistics(statistics, columns)))
+    pinned = None if as_of is None or snapshot is None else int(snapshot.snapshot_id)
+    origin = f"{address.place}/{key}" if address.place else key
+    log = Log("Iceberg", origin, pinned, known, matcher, BinaryStatistics(statistics, columns))
+    return Listing(tuple(found), (), (), log)
 
 
 class _Files:
@@ -118,15 +121,18 @@ class _File:
         return io.BytesIO(tails[0].data)
 
 
-def _metadata(source: Source, address: Address) -> Any:
+def _metadata_key(source: Source, address: Address) -> str:
+    return address.key if METADATA.search(address.key) else _newest(source, address)
+
+
+def _metadata(source: Source, key: str) -> Any:
     from pyiceberg.serializers import FromInputFile
 
-    location = address.text if METADATA.search(address.key) else _newest(source, address)
-    key = address.key if location is address.text else location
+    location = source.url(key)
     try:
         return FromInputFile.table_metadata(_File(source, location, key))  # type: ignore[arg-type]
     except TableNotFoundError:
-        raise TableNotFoundError(f"There is no file {address.text}.") from None
+        raise TableNotFoundError(f"There is no file {location}.") from None
     except HoldallError:
         raise
     except Exception as error:  # pyiceberg's errors are a tree of their own, and pydantic's another

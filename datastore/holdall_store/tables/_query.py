@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from holdall_store.errors import FormatError
 from holdall_store.tables._bound import BoundLeaf, Condition, Every, Some, ordinal, plain, unit_factor
 from holdall_store.tables._footer import Footer
 from holdall_store.tables._prune import CONSTANT_NULL, UNKNOWN, Bounds, outcomes
@@ -153,7 +154,10 @@ def plan_file(query: Query, footer: Footer, file: TableFile, groups: tuple[int, 
     if condition is False:
         return []
     found = []
-    chosen = range(footer.metadata.num_row_groups) if groups is None else groups
+    count = footer.metadata.num_row_groups
+    chosen = range(count) if groups is None else groups
+    if any(index >= count for index in chosen):
+        raise FormatError(f"{footer.url} has {count} row groups, and others are asked for.")
     for index in chosen:
         rows = footer.rows(index)
         if not rows:

@@ -83,10 +83,14 @@ class TableFile:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """What the log of a table says of all of its files; ``kind`` and ``version`` are for people."""
+    """What the log of a table says of all of its files.
+
+    ``origin`` is where it was read, and ``pinned`` which state of what is there this is: with both, it is found again.
+    """
 
     kind: str
-    version: int
+    origin: str
+    pinned: int | None
     schema: Any
     matcher: Matcher
     statistics: LogStatistics

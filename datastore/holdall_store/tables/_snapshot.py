@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from holdall_store.errors import InvalidNameError
+from holdall_store.errors import IntegrityError, InvalidNameError
 from holdall_store.storage import without_secrets
 from holdall_store.tables._as_of import AsOf, describe
 from holdall_store.tables._footer import Footer, load_footers
 from holdall_store.tables._partitions import Partitioning
 from holdall_store.tables._resolve import Address, Listing, TableFile, look_for_log, open_source, resolve
 from holdall_store.tables._schema import unify
-from holdall_store.tables._source import Source
+from holdall_store.tables._source import Found, Source
 
 __all__ = ["LOGS", "SCHEMA_FILES", "Snapshot", "check_schema"]
 
@@ -45,6 +45,7 @@ class Snapshot:
         self.as_of = as_of
         self._opened = opened
         self.options = dict(storage_options or {})
+        self._expected: tuple[Found, ...] | None = None
         self._lock = threading.RLock()
         self._listing: Listing | None = None
         self._schema: Any = None
@@ -71,8 +72,30 @@ class Snapshot:
         """The files, which are listed once."""
         with self._lock:
             if self._listing is None:
-                self._listing = self._find_files()
+                listing = self._find_files()
+                self._compare(listing)
+                self._listing = listing
             return self._listing
+
+    def pin(self, listing: Listing, schema: Any) -> None:
+        """Take files and a schema as those that were seen."""
+        self._listing, self._schema = listing, schema
+
+    def expect(self, files: tuple[Found, ...]) -> None:
+        """Hold the log to the files that it named when the table was saved."""
+        self._expected = files
+
+    def _compare(self, listing: Listing) -> None:
+        if self._expected is None:
+            return
+        known = {(found.key, found.size) for found in self._expected}
+        named = {(file.found.key, file.found.size) for file in listing.files}
+        if known != named or len(self._expected) != len(listing.files):
+            differing = min(known ^ named)[0] if known ^ named else "one twice"
+            raise IntegrityError(
+                f"The log of {self.name} names other files than when the table was saved ({differing}): what was saved cannot "
+                "be read any more."
+            )
 
     def _find_files(self) -> Listing:
         address = self.addresses[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from holdall_store.errors import InvalidNameError, UnsupportedTypeError, nearest
 from holdall_store.tables._as_of import check_as_of
@@ -25,7 +25,7 @@ from holdall_store.tables._handoff import HandOff, check_files, hand_off
 from holdall_store.tables._names import names_within
 from holdall_store.tables._partitions import check_partitioning
 from holdall_store.tables._query import Query
-from holdall_store.tables._resolve import check_sources
+from holdall_store.tables._resolve import TableFile, check_sources
 from holdall_store.tables._scan import BYTES_AHEAD, Piece, Scan
 from holdall_store.tables._schema import project, select_paths, with_dictionaries
 from holdall_store.tables._snapshot import LOGS, Snapshot, check_schema
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.dataset as pads
 
-__all__ = ["Table"]
+__all__ = ["Parts", "Table", "parts_of", "table_of"]
 
 BATCH_BYTES: Final = 64 << 20
 """Large enough to make the work of a batch worthwhile, and small enough for some of them to fit anywhere."""
@@ -97,7 +97,7 @@ class Table:
         self._condition: Expression | None = None
         self._columns: tuple[str, ...] | None = None
         self._limit: int | None = None
-        self._pieces: tuple[Piece, ...] | None = None
+        self._pieces: tuple[tuple[TableFile | int, tuple[int, ...] | None], ...] | None = None
 
     shows_progress: bool | None = None
     """Whether long readings show a bar that nobody asked for; by default on a terminal and in a notebook."""
@@ -364,7 +364,10 @@ class Table:
     # What all of these stand on ---------------------------------------------------------------------------------------
 
     def _all_pieces(self) -> Iterable[Piece]:
-        return self._snapshot.pieces() if self._pieces is None else self._pieces
+        if self._pieces is None:
+            return self._snapshot.pieces()
+        files = self._snapshot.listing.files
+        return [(files[file] if isinstance(file, int) else file, groups) for file, groups in self._pieces]
 
     def _query(self, *, selected: bool = True, nothing: bool = False, dictionaries: tuple[str, ...] = ()) -> Query:
         snapshot = self._snapshot
@@ -388,6 +391,28 @@ class Table:
             known = frozenset(snapshot.schema.names)
         pieces = [(file, groups) for file, groups in self._all_pieces()]
         return Scan(snapshot.source, query, pieces, self._limit, known=known, **how)
+
+
+class Parts(NamedTuple):
+    """What a table is made of; in `pieces`, a file may be told by its number."""
+
+    snapshot: Snapshot
+    condition: Expression | None = None
+    columns: tuple[str, ...] | None = None
+    limit: int | None = None
+    pieces: tuple[tuple[TableFile | int, tuple[int, ...] | None], ...] | None = None
+
+
+def parts_of(table: Table) -> Parts:
+    """Return what a table is made of, for whoever saves it."""
+    return Parts(*(vars(table)[f"_{name}"] for name in Parts._fields))
+
+
+def table_of(parts: Parts) -> Table:
+    """Return the table that is made of these parts."""
+    made: Table = object.__new__(Table)
+    vars(made).update({f"_{name}": part for name, part in zip(Parts._fields, parts, strict=True)})
+    return made
 
 
 def _check_count(n: Any, least: int, what: str) -> None:
