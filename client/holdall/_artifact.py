@@ -7,7 +7,7 @@ import io
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from holdall._client import Client
 from holdall._messages import shown, with_article
@@ -16,6 +16,10 @@ from holdall._text import size_text
 from holdall.store import HoldallError, UnsupportedTypeError
 from holdall_store.format import run_prefix
 from holdall_store.repository import StoredArtifact, parse_time
+
+if TYPE_CHECKING:
+    from holdall_store.serializers import TableShape
+    from holdall_store.tables import Table
 
 __all__ = ["Artifact"]
 
@@ -128,6 +132,18 @@ class Artifact:
         except HoldallError as error:
             raise self._named(error) from error.__cause__
 
+    def table(self) -> Table:
+        """Return a saved frame of pandas or polars, or a saved table of Arrow, as a `Table`: lazy, with its verbs.
+
+        Only the columns that are needed are loaded, whole. Nothing of them is loaded before, not even here; of frames of
+        pandas and polars, columns are loaded to learn their types. Raises `UnsupportedTypeError` for anything else.
+        """
+        from holdall._artifact_table import ArtifactFrame
+        from holdall_store.tables import frame_table
+
+        sizes = [buffer.bytes for buffer in self._stored.record.buffers]
+        return frame_table(ArtifactFrame(self, self._shape(), sizes))
+
     def keys(self) -> list[str | int]:
         """Return the keys of a saved dict whose keys are all strings, or the positions of a list; of anything else, none."""
         from holdall_store.serializers import keys
@@ -202,6 +218,20 @@ class Artifact:
     def _identity(self) -> tuple[str, str, str]:
         # In one run, a name that is saved again means the new object; a handle goes on meaning the one that it was made for.
         return self._client.url, self.reference, self.digest
+
+    def _shape(self) -> TableShape | None:
+        """Return what is known of a table without its values."""
+        from holdall_store.serializers import table_shape
+
+        repository, stored = self._client.repository, self._stored
+        try:
+            return table_shape(
+                repository.node(stored),
+                lambda numbers: repository.read_buffers(stored, numbers),
+                stored.record.libraries,
+            )
+        except HoldallError as error:
+            raise self._named(error) from error.__cause__
 
     def _check_file(self, instead: str) -> None:
         if self.type != "file":

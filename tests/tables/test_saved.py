@@ -213,6 +213,34 @@ def test_whatever_stands_in_a_node(node: dict[str, Any], data: st.DataObject) ->
         pass
 
 
+def test_a_node_that_was_stored(tmp_path: Path) -> None:
+    """A node as it is in stores is read by every later version."""
+    path = write(tmp_path / "day=1" / "a.parquet", OLD)
+    stored = {
+        "$": "holdall_store.Table",
+        "format": "parquet",
+        "source": [str(tmp_path)],
+        "options": {},
+        "files": {"keys": [str(path)], "sizes": [path.stat().st_size], "versions": [str(path.stat().st_mtime_ns)]},
+        "partitions": ["day"],
+        "numbers": [True],
+        "values": [[1]],
+        "schema": {
+            "$": "pyarrow.Schema",
+            "schema": {"fields": [{"name": "k", "type": "int64"}, {"name": "day", "type": "int64"}]},
+        },
+        "where": {
+            "or": [{"column": "k", "is": "in", "value": [3, 5]}, {"not": {"column": "k", "is": ">", "value": 1}}]
+        },
+        "select": ["day", "k"],
+        "head": 3,
+    }
+
+    found = decode(stored, lambda numbers: [], trust=False)
+
+    assert found.to_arrow().to_pylist() == [{"day": 1, "k": 0}, {"day": 1, "k": 1}, {"day": 1, "k": 3}]
+
+
 def test_a_format_from_the_future(node: dict[str, Any]) -> None:
     """A format that is not known is refused by its name."""
     with pytest.raises(FormatError, match="hudi"):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from holdall_store.serializers._ahead import buffers_ahead
-    from holdall_store.serializers._decoder import Fetch, decode
+    from holdall_store.serializers._decoder import Fetch, decode, table_shape
     from holdall_store.serializers._encoder import encode
     from holdall_store.serializers._protocol import (
         BufferSource,
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Serializer,
     )
     from holdall_store.serializers._sharing import child, keys, needs_trust
+    from holdall_store.serializers._tabular import TableShape
 
 __all__ = [
     "BufferSource",
@@ -29,12 +30,14 @@ __all__ = [
     "FileSource",
     "Node",
     "Serializer",
+    "TableShape",
     "buffers_ahead",
     "child",
     "decode",
     "encode",
     "keys",
     "needs_trust",
+    "table_shape",
 ]
 
 _PLACES = {
@@ -46,12 +49,14 @@ _PLACES = {
     "FileSource": "_protocol",
     "Node": "_protocol",
     "Serializer": "_protocol",
+    "TableShape": "_tabular",
     "buffers_ahead": "_ahead",
     "child": "_sharing",
     "decode": "_decoder",
     "encode": "_encoder",
     "keys": "_sharing",
     "needs_trust": "_sharing",
+    "table_shape": "_decoder",
 }
 """Where the names are. They are fetched when they are first used: whoever loads needs nothing of what encodes."""
 

@@ -14,7 +14,7 @@ from holdall_store.serializers._arrow_types import Unnamed, describe_schema, des
 from holdall_store.serializers._buffers import MAX_ITEMS, listed, mapping, numbers_in, reading
 from holdall_store.serializers._nodes import integer, malformed, member, nodes
 from holdall_store.serializers._protocol import Decoder, Encoder, Node, Serializer
-from holdall_store.serializers._tabular import TabularSerializer, positions_of
+from holdall_store.serializers._tabular import TableShape, TabularSerializer, positions_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -65,6 +65,14 @@ class _TableSerializer(TabularSerializer):
     def decode_columns(self, node: dict[str, Node], decoder: Decoder, columns: Sequence[Any]) -> Any:
         with reading(node):
             return self._decode_positions(node, decoder, columns)
+
+    def shape(self, node: dict[str, Node], decoder: Decoder) -> TableShape:  # noqa: ARG002 - all is in the node
+        with reading(node):
+            schema, rows = read_schema(mapping(node, "schema")), integer(node, "rows", 0, MAX_ITEMS)
+            buffers = [numbers_in(column) for column in nodes(node, "columns")]
+            if len(buffers) != len(schema):
+                raise malformed(node, "its columns are not those of its schema")
+            return TableShape("pyarrow", schema.names, rows, buffers, schema)
 
     def _decode_positions(self, node: dict[str, Node], decoder: Decoder, columns: Sequence[Any] | None) -> Any:
         schema, rows = read_schema(mapping(node, "schema")), integer(node, "rows", 0, MAX_ITEMS)

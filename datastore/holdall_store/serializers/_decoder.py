@@ -14,8 +14,9 @@ from holdall_store.serializers._tree import MAX_DEPTH, BuiltinSerializer, Contai
 
 if TYPE_CHECKING:
     from holdall_store.serializers._protocol import Node, Serializer
+    from holdall_store.serializers._tabular import TableShape
 
-__all__ = ["Fetch", "decode"]
+__all__ = ["Fetch", "decode", "table_shape"]
 
 Fetch = Callable[[Sequence[int]], Sequence[memoryview]]
 """Returns buffers by number: verified, one-dimensional, unsigned bytes, writable, and the caller's own."""
@@ -55,6 +56,18 @@ def decode(
         raise malformed(node, "it is nested too deeply") from None
     except Exception as error:
         raise malformed(node, f"{type(error).__name__}: {str(error)[:300]}") from error
+
+
+def table_shape(node: Node, fetch: Fetch, libraries: Mapping[str, str]) -> TableShape | None:
+    """Return what the node of a table tells of it; ``None`` for what is no table. Nothing in it is run."""
+    inner = unwrap(node)
+    tag = inner.get("$") if isinstance(inner, dict) else None
+    if not isinstance(tag, str) or "." not in tag:
+        return None
+    decoder = _TreeDecoder(fetch, trust=False, libraries=libraries)
+    describe = getattr(find_tag(tag, libraries), "shape", None)
+    found: TableShape | None = None if describe is None else describe(inner, decoder)
+    return found
 
 
 @functools.cache

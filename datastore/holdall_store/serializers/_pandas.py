@@ -24,7 +24,7 @@ from holdall_store.serializers._pandas_index import (
 )
 from holdall_store.serializers._pandas_scalars import SCALARS
 from holdall_store.serializers._protocol import Decoder, Encoder, Node, Serializer
-from holdall_store.serializers._tabular import TabularSerializer, decode_shared, unknown_column
+from holdall_store.serializers._tabular import TableShape, TabularSerializer, decode_shared, unknown_column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,6 +64,12 @@ class _DataFrameSerializer(TabularSerializer):
             decoder.prefetch(numbers_in([wanted, node.get("index")]))
             decode_shared(nodes(node, "values"), [wanted, node.get("index"), node.get("attrs")], decoder)
             return self._build(node, positions, labels.take(positions), decoder)
+
+    def shape(self, node: dict[str, Node], decoder: Decoder) -> TableShape:
+        with reading(node):
+            labels = self._read_columns(node, decoder).tolist()
+            buffers = [numbers_in(each) for each in nodes(node, "values")]
+            return TableShape("pandas", labels, integer(node, "rows", 0, MAX_ITEMS), buffers)
 
     def _read_columns(self, node: dict[str, Node], decoder: Decoder) -> Any:
         columns = decode_index(mapping(node, "columns"), decoder)

@@ -16,7 +16,7 @@ from holdall_store.serializers._buffers import MAX_ITEMS, listed, mapping, numbe
 from holdall_store.serializers._nodes import integer, malformed, member, nodes, text
 from holdall_store.serializers._polars_types import describe_dtype, read_dtype, stored_as
 from holdall_store.serializers._protocol import Decoder, Encoder, Node, Serializer
-from holdall_store.serializers._tabular import TabularSerializer, positions_of
+from holdall_store.serializers._tabular import TableShape, TabularSerializer, positions_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -41,6 +41,14 @@ class _DataFrameSerializer(TabularSerializer):
 
     def decode_columns(self, node: dict[str, Node], decoder: Decoder, columns: Sequence[Any]) -> Any:
         return self._decode_positions(node, decoder, columns)
+
+    def shape(self, node: dict[str, Node], decoder: Decoder) -> TableShape:  # noqa: ARG002 - all is in the node
+        with _reading(node):
+            stored = nodes(node, "columns")
+            names = [text(column, "name") for column in stored]
+            return TableShape(
+                "polars", names, integer(node, "rows", 0, MAX_ITEMS), [numbers_in(each) for each in stored]
+            )
 
     def _decode_positions(self, node: dict[str, Node], decoder: Decoder, columns: Sequence[Any] | None) -> Any:
         with _reading(node):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from holdall_store.errors import NotFoundError, nearest
@@ -11,14 +12,33 @@ from holdall_store.serializers._protocol import Decoder, Node, Serializer
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["TabularSerializer", "decode_shared", "positions_of", "unknown_column"]
+__all__ = ["TableShape", "TabularSerializer", "decode_shared", "positions_of", "unknown_column"]
 
 _LISTED_COLUMNS = 20
 """How many columns an error lists: as many as a person reads."""
 
 
+@dataclass(frozen=True, slots=True)
+class TableShape:
+    """What the node of a table tells of it.
+
+    ``labels`` are those of the columns, ``buffers`` the numbers of the buffers of each, and ``schema`` the one of Arrow,
+    where the table has one.
+    """
+
+    library: str
+    labels: Sequence[Any]
+    rows: int
+    buffers: Sequence[Sequence[int]]
+    schema: Any = None
+
+
 class TabularSerializer(Serializer):
     """A serializer of objects with columns that can be loaded alone."""
+
+    @abstractmethod
+    def shape(self, node: dict[str, Node], decoder: Decoder) -> TableShape:
+        """Return what there is, and fetch no values for it."""
 
     @abstractmethod
     def decode_columns(self, node: dict[str, Node], decoder: Decoder, columns: Sequence[Any]) -> Any:

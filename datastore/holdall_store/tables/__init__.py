@@ -4,6 +4,19 @@ from __future__ import annotations
 
 from holdall_store.tables._explain import ColumnStats, Explanation, FileInfo
 from holdall_store.tables._expression import Column, Expression, col
+from holdall_store.tables._frame import Frame, frame_table
+from holdall_store.tables._schema import normal_schema
 from holdall_store.tables._table import Table
 
-__all__ = ["Column", "ColumnStats", "Explanation", "Expression", "FileInfo", "Table", "col"]
+__all__ = [
+    "Column",
+    "ColumnStats",
+    "Explanation",
+    "Expression",
+    "FileInfo",
+    "Frame",
+    "Table",
+    "col",
+    "frame_table",
+    "normal_schema",
+]

@@ -5,16 +5,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from holdall_store.errors import IntegrityError, InvalidNameError
 from holdall_store.storage import without_secrets
 from holdall_store.tables._as_of import AsOf, describe
+from holdall_store.tables._explain import ColumnStats, Explanation, FileInfo, explain_scan, gather_stats, values_of
 from holdall_store.tables._footer import Footer, load_footers
+from holdall_store.tables._names import find_path
 from holdall_store.tables._partitions import Partitioning
+from holdall_store.tables._query import Query
 from holdall_store.tables._resolve import Address, Listing, TableFile, look_for_log, open_source, resolve
+from holdall_store.tables._scan import Piece, Scan
 from holdall_store.tables._schema import unify
 from holdall_store.tables._source import Found, Source
+from holdall_store.tables._split import split_pieces
+from holdall_store.tables._units import GroupUnit
 
 __all__ = ["LOGS", "SCHEMA_FILES", "Snapshot", "check_schema"]
 
@@ -144,9 +150,61 @@ class Snapshot:
         """Whether the files were seen."""
         return self._listing is not None
 
-    def pieces(self) -> list[tuple[TableFile, tuple[int, ...] | None]]:
-        """Return every file, whole."""
-        return [(file, None) for file in self.listing.files]
+    def pieces(self, chosen: Sequence[tuple[TableFile | int, tuple[int, ...] | None]] | None) -> list[Piece]:
+        """Return every file, whole, or those pieces that are chosen, in which a file may be told by its number."""
+        files = self.listing.files
+        if chosen is None:
+            return [(file, None) for file in files]
+        return [(files[file] if isinstance(file, int) else file, groups) for file, groups in chosen]
+
+    def schema_of(self, names: Iterable[str] | None) -> Any:  # noqa: ARG002 - files tell all types at once
+        """Return a schema in which the columns of these names are."""
+        return self.schema
+
+    def check_names(self, names: Sequence[str]) -> None:
+        """Raise `ColumnNotFoundError` for a name that leads to no column."""
+        for name in names:
+            find_path(name, self.schema, self.name)
+
+    def scan(self, query: Query, pieces: Sequence[Piece], limit: int | None, **how: Any) -> Scan:
+        """Return a reading of the files."""
+        return Scan(self.source, query, pieces, limit, **how)
+
+    def files(self, query: Query, pieces: Sequence[Piece]) -> list[FileInfo]:
+        """Return what is known of the files of these pieces that can have rows of the result."""
+        names = self.listing.names
+        return [
+            FileInfo(self.source.url(file.found.key), file.found.size, values_of(file, names), groups)
+            for file, groups in pieces
+            if query.condition_for(file) is not False
+        ]
+
+    def count(self, scan: Scan) -> int:
+        """Return how many rows there are."""
+        rows = 0
+        for unit in scan.units(whole=False):
+            if not isinstance(unit, GroupUnit) or unit.condition is not None:
+                return sum(table.num_rows for table in scan.tables())
+            rows += unit.rows_at_most
+        return rows if scan.limit is None else min(rows, scan.limit)
+
+    def explain(self, name: str, scan: Scan) -> Explanation:
+        """Return what a reading would take."""
+        return explain_scan(name, scan)
+
+    def stats(self, scan: Scan) -> dict[str, ColumnStats]:
+        """Return what footers tell of the columns."""
+        return gather_stats(scan)
+
+    def split(self, scan: Scan, n: int, by: Literal["bytes", "rows"]) -> list[list[Piece]]:
+        """Return what each of `n` parts reads."""
+        return split_pieces(scan, n, by)
+
+    def dataset(self, scan: Scan) -> Any:
+        """Return the files as a dataset of pyarrow's."""
+        from holdall_store.tables._dataset import make_dataset
+
+        return make_dataset(self, scan)
 
     def footers(self, files: Sequence[TableFile]) -> list[Footer]:
         """Return the footers of files."""

@@ -15,9 +15,6 @@ from holdall_store.tables._explain import (
     ColumnStats,
     Explanation,
     FileInfo,
-    explain_scan,
-    gather_stats,
-    values_of,
 )
 from holdall_store.tables._expression import Expression, combine, from_values
 from holdall_store.tables._given import given_source
@@ -25,12 +22,10 @@ from holdall_store.tables._handoff import HandOff, check_files, hand_off
 from holdall_store.tables._names import names_within
 from holdall_store.tables._partitions import check_partitioning
 from holdall_store.tables._query import Query
-from holdall_store.tables._resolve import TableFile, check_sources
-from holdall_store.tables._scan import BYTES_AHEAD, Piece, Scan
+from holdall_store.tables._resolve import check_sources
+from holdall_store.tables._scan import BYTES_AHEAD
 from holdall_store.tables._schema import project, select_paths, with_dictionaries
 from holdall_store.tables._snapshot import LOGS, Snapshot, check_schema
-from holdall_store.tables._split import split_pieces
-from holdall_store.tables._units import GroupUnit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +80,7 @@ class Table:
                 f"{nearest(str(format), FORMATS)}"
             )
         given = given_source(source, storage_options, format, check_as_of(as_of))
-        self._snapshot = Snapshot(
+        self._snapshot: Any = Snapshot(
             check_sources(given.source),
             given.options,
             check_partitioning(partitioning),
@@ -97,7 +92,7 @@ class Table:
         self._condition: Expression | None = None
         self._columns: tuple[str, ...] | None = None
         self._limit: int | None = None
-        self._pieces: tuple[tuple[TableFile | int, tuple[int, ...] | None], ...] | None = None
+        self._pieces: tuple[Any, ...] | None = None
 
     shows_progress: bool | None = None
     """Whether long readings show a bar that nobody asked for; by default on a terminal and in a notebook."""
@@ -129,14 +124,8 @@ class Table:
 
     def files(self) -> list[FileInfo]:
         """Return the files that rows can come from, as far as the folders' names tell."""
-        query = self._query(selected=False)
-        names = self._snapshot.listing.names
-        source = self._snapshot.source
-        return [
-            FileInfo(source.url(file.found.key), file.found.size, values_of(file, names), groups)
-            for file, groups in self._all_pieces()
-            if query.condition_for(file) is not False
-        ]
+        found: list[FileInfo] = self._snapshot.files(self._query(selected=False), self._snapshot.pieces(self._pieces))
+        return found
 
     def partitions(self) -> list[dict[str, Any]]:
         """Return the values of the partition columns that occur in `files`, each once, in order."""
@@ -149,16 +138,7 @@ class Table:
     @property
     def num_rows(self) -> int:
         """How many rows there are: from footers alone, except where a condition has to be looked up in columns."""
-        rows = 0
-        query = self._query(nothing=True)
-        for unit in self._scan(query).units(whole=False):
-            if isinstance(unit, GroupUnit) and unit.condition is None:
-                rows += unit.rows_at_most
-            else:
-                break
-        else:
-            return rows if self._limit is None else min(rows, self._limit)
-        return sum(table.num_rows for table in self._scan(query).tables())
+        return int(self._snapshot.count(self._scan(self._query(nothing=True))))
 
     def __len__(self) -> int:
         return self.num_rows
@@ -171,11 +151,13 @@ class Table:
         """
         if self._limit is not None:
             raise UnsupportedTypeError("stats are those of whole row groups: ask for them before head().")
-        return gather_stats(self._scan(self._query()))
+        found: dict[str, ColumnStats] = self._snapshot.stats(self._scan(self._query()))
+        return found
 
     def explain(self) -> Explanation:
         """Return what reading would take: files, row groups, requests, bytes. Footers are read for it, and no data."""
-        return explain_scan(repr(self), self._scan(self._query()))
+        found: Explanation = self._snapshot.explain(repr(self), self._scan(self._query()))
+        return found
 
     # What is made from it ---------------------------------------------------------------------------------------------
 
@@ -230,8 +212,8 @@ class Table:
         if by not in ("bytes", "rows"):
             raise InvalidNameError(f"by={by!r:.80} is not understood: give 'bytes' or 'rows'.")
         _check_count(n, 1, "split() takes a number of tables")
-        scan = self._scan(self._query())
-        return [self._derived(_pieces=tuple(pieces)) for pieces in split_pieces(scan, n, by)]
+        parts = self._snapshot.split(self._scan(self._query()), n, by)
+        return [self._derived(_pieces=tuple(pieces)) for pieces in parts]
 
     # What is read -----------------------------------------------------------------------------------------------------
 
@@ -291,9 +273,7 @@ class Table:
         Files that are known by their folders to have no rows of the result are left out; other conditions go with a
         scan: ``table.dataset().to_table(filter=table.arrow_filter())``. It reads on its own, and knows no pinning.
         """
-        from holdall_store.tables._dataset import make_dataset
-
-        return make_dataset(self._snapshot, self._scan(self._query()))
+        return self._snapshot.dataset(self._scan(self._query()))
 
     def arrow_filter(self) -> Any:
         """Return the conditions as an expression of pyarrow's, or ``None`` where there are none."""
@@ -363,44 +343,41 @@ class Table:
 
     # What all of these stand on ---------------------------------------------------------------------------------------
 
-    def _all_pieces(self) -> Iterable[Piece]:
-        if self._pieces is None:
-            return self._snapshot.pieces()
-        files = self._snapshot.listing.files
-        return [(files[file] if isinstance(file, int) else file, groups) for file, groups in self._pieces]
-
     def _query(self, *, selected: bool = True, nothing: bool = False, dictionaries: tuple[str, ...] = ()) -> Query:
         snapshot = self._snapshot
-        whole = snapshot.schema
-        if self._columns is None or not selected:
-            wanted: dict[str, Any] = dict.fromkeys(whole.names)
-        else:
-            wanted = select_paths(self._columns, whole, snapshot.name)
+        chosen = self._columns if selected else None
+        looked = set() if self._condition is None else self._condition.columns()
         if nothing:
-            wanted = {}
+            snapshot.check_names(chosen or ())
+            whole, wanted = snapshot.schema_of(looked), dict[str, Any]()
+        elif chosen is None:
+            whole = snapshot.schema_of(None)
+            wanted = dict.fromkeys(whole.names)
+        else:
+            whole = snapshot.schema_of({*chosen, *dictionaries} | looked)
+            wanted = select_paths(chosen, whole, snapshot.name)
         names = snapshot.listing.names
         whole = with_dictionaries(whole, dictionaries, snapshot.name)
         condition = None if self._condition is None else bind(self._condition, whole, snapshot.name)
         stored = {name: inner for name, inner in wanted.items() if name not in names}
         return Query(project(whole, wanted), whole, stored, condition, names, dictionaries, snapshot.listing.log)
 
-    def _scan(self, query: Query, **how: Any) -> Scan:
+    def _scan(self, query: Query, **how: Any) -> Any:
         snapshot = self._snapshot
         known = None
         if self._columns is None and snapshot.is_sampled:
-            known = frozenset(snapshot.schema.names)
-        pieces = [(file, groups) for file, groups in self._all_pieces()]
-        return Scan(snapshot.source, query, pieces, self._limit, known=known, **how)
+            known = frozenset(query.table.names)
+        return snapshot.scan(query, snapshot.pieces(self._pieces), self._limit, known=known, **how)
 
 
 class Parts(NamedTuple):
-    """What a table is made of; in `pieces`, a file may be told by its number."""
+    """What a table is made of: `snapshot` is a `Snapshot` or what stands in for one, and `pieces` are of its kind."""
 
-    snapshot: Snapshot
+    snapshot: Any
     condition: Expression | None = None
     columns: tuple[str, ...] | None = None
     limit: int | None = None
-    pieces: tuple[tuple[TableFile | int, tuple[int, ...] | None], ...] | None = None
+    pieces: tuple[Any, ...] | None = None
 
 
 def parts_of(table: Table) -> Parts:
