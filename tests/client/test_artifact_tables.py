@@ -77,7 +77,10 @@ def test_the_verbs_of_tables(storage: CountingStorage, kind: str) -> None:
     assert sum(part.num_rows for part in shares) == len(expected)
     assert pa.concat_tables([part.to_arrow() for part in shares]).equals(chosen.to_arrow())
     assert (table.stats["k"].min, table.stats["k"].max, table.stats["k"].null_count) == (0, ROWS - 1, 0)
-    assert (table.files(), table.partitions()) == ([], [])
+    assert ([info.url for info in table.files()], table.partitions()) == ([artifact.reference], [])
+    with pytest.raises(UnsupportedTypeError, match="DuckDB is given files"):
+        chosen.to_duckdb()
+    table.verify()
     assert table.dataset().count_rows() == ROWS
     categories = chosen.to_pandas(categories=["text"])["text"]
     assert sorted(categories.cat.categories) == ["t1", "t2"]
@@ -112,6 +115,11 @@ def test_a_pickle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(len(part) < 10_000 for part in pickled)
     assert [pickle.loads(part).num_rows for part in pickled] == [ROWS // 4] * 4
     assert pickle.loads(pickled[1]).to_pandas()["k"][0] == ROWS // 4
+    parts = table.to_dask(npartitions=4)
+    assert parts.npartitions == 4
+    assert parts["k"].sum().compute() == sum(range(ROWS))
+    with pytest.raises(holdall.InvalidNameError, match="takes none"):
+        table.with_storage_options({"key": "k"})
 
 
 def test_frames_of_pandas(storage: CountingStorage) -> None:

@@ -150,7 +150,7 @@ def test_a_log_that_was_written_anew_raises(tmp_path: Path) -> None:
     (tmp_path / "t").rename(tmp_path / "old")
     deltalake.write_deltalake(tmp_path / "t", pa.table({"x": [2]}))
 
-    with pytest.raises(IntegrityError, match="other files"):
+    with pytest.raises(IntegrityError, match="names other files"):
         holdall.load("train/t").to_arrow()
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from holdall_store.errors import ColumnNotFoundError, nearest
+from holdall_store.errors import ColumnNotFoundError, InvalidNameError, nearest
 from holdall_store.tables._bound import evaluate, kernels, plain
 from holdall_store.tables._explain import ColumnStats, Explanation, FileInfo
 from holdall_store.tables._names import take_path
@@ -50,7 +50,11 @@ def frame_table(frame: Frame) -> Table:
 class FrameSnapshot:
     """What a `Table` of a frame stands on, as `Snapshot` is for files."""
 
+    is_pinned = False
+    """A frame never changes: there is nothing to be pinned to."""
+
     is_sampled = False
+    options: Mapping[str, Any] = {}
     source = None
 
     def __init__(self, frame: Frame) -> None:
@@ -128,9 +132,22 @@ class FrameSnapshot:
         """Return a reading of the frame."""
         return FrameScan(self, query, tuple(pieces), limit, alone=bool(how.get("alone")))
 
-    def files(self, query: Query, pieces: Sequence[Rows]) -> list[FileInfo]:  # noqa: ARG002 - as for files
-        """Return no files: a frame has none of its own."""
-        return []
+    def with_options(self, storage_options: Mapping[str, Any]) -> FrameSnapshot:
+        """Return the same: a frame is reached as the store is in which it lies."""
+        if storage_options:
+            raise InvalidNameError(
+                f"{self.name} is in a store, whose client has the options: a table of it takes none."
+            )
+        return self
+
+    def files(self, query: Query, pieces: Sequence[Rows]) -> list[FileInfo]:
+        """Return the frame itself, once for each of its parts that has rows."""
+        whole = self.frame.bytes_of(query.needed)
+        return [
+            FileInfo(self.name, whole * (end - begin) // max(self.frame.rows, 1), {})
+            for begin, end in pieces
+            if begin < end
+        ]
 
     def count(self, scan: FrameScan) -> int:
         """Return how many rows there are."""
@@ -201,7 +218,7 @@ class FrameScan:
     @property
     def needed(self) -> list[str]:
         """The columns that are loaded."""
-        return list(dict.fromkeys([*self.query.wanted, *self.query.looked_at(self.query.condition)]))
+        return self.query.needed
 
     def tables(self) -> Iterator[Any]:
         """Yield tables of the query's schema, with at least a row each."""

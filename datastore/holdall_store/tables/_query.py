@@ -67,6 +67,11 @@ class Query:
         """Return a file's footer as the table sees it."""
         return footer if self.log is None else self.log.footer(footer, file)
 
+    @property
+    def needed(self) -> list[str]:
+        """The columns of the files that are read, for the result or for the condition."""
+        return list(dict.fromkeys([*self.wanted, *self.looked_at(self.condition)]))
+
     def looked_at(self, condition: Condition | None) -> Selection:
         """Return which columns of the files a condition looks at."""
         return {name: inner for name, inner in selection_of(condition).items() if name not in self.partitions}

@@ -78,9 +78,7 @@ class Snapshot:
         """The files, which are listed once."""
         with self._lock:
             if self._listing is None:
-                listing = self._find_files()
-                self._compare(listing)
-                self._listing = listing
+                self._listing = self._expected_of(self._find_files())
             return self._listing
 
     def pin(self, listing: Listing, schema: Any) -> None:
@@ -91,17 +89,18 @@ class Snapshot:
         """Hold the log to the files that it named when the table was saved."""
         self._expected = files
 
-    def _compare(self, listing: Listing) -> None:
+    def _expected_of(self, listing: Listing) -> Listing:
+        """Return those files of a listing that are expected: a version of a log is never written again."""
         if self._expected is None:
-            return
-        known = {(found.key, found.size) for found in self._expected}
-        named = {(file.found.key, file.found.size) for file in listing.files}
-        if known != named or len(self._expected) != len(listing.files):
-            differing = min(known ^ named)[0] if known ^ named else "one twice"
-            raise IntegrityError(
-                f"The log of {self.name} names other files than when the table was saved ({differing}): what was saved cannot "
-                "be read any more."
-            )
+            return listing
+        named = {(file.found.key, file.found.size): file for file in listing.files}
+        for found in self._expected:
+            if (found.key, found.size) not in named:
+                raise IntegrityError(
+                    f"The log of {self.name} names other files than when the table was saved, and not {found.key} any "
+                    "more: what was saved cannot be read."
+                )
+        return replace(listing, files=tuple(named[found.key, found.size] for found in self._expected))
 
     def _find_files(self) -> Listing:
         address = self.addresses[0]

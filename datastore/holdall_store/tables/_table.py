@@ -99,8 +99,9 @@ class Table:
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
-        if self._pieces is not None:  # a part need not know of the files of the others
-            state["_snapshot"] = self._snapshot.with_files(file for file, _ in self._pieces)
+        if self._pieces is not None and self._snapshot.is_pinned:  # a part need not know of the files of the others
+            pieces = self._snapshot.pieces(self._pieces)
+            state.update(_pieces=tuple(pieces), _snapshot=self._snapshot.with_files(file for file, _ in pieces))
         return state
 
     def __repr__(self) -> str:
@@ -186,7 +187,7 @@ class Table:
         """Return the names of what `columns` are of the selection: of a struct that was selected in part, that part."""
         assert self._columns is not None
         select_paths(columns, self.schema, f"The selection from {self._snapshot.name}")
-        selected = select_paths(self._columns, self._snapshot.schema, self._snapshot.name)
+        selected = select_paths(self._columns, self._snapshot.schema_of(self._columns), self._snapshot.name)
         return tuple(name for column in columns for name in names_within(column, selected, self.schema))
 
     def with_storage_options(self, storage_options: Mapping[str, Any]) -> Table:
@@ -339,7 +340,8 @@ class Table:
 
     def verify(self) -> None:
         """Raise `IntegrityError` if a file is not the one that was seen any more: after an engine has read them, say."""
-        check_files(self._snapshot.source, [file for file, _ in self._all_pieces()])
+        if self._snapshot.source is not None:  # what a store holds never changes
+            check_files(self._snapshot.source, [file for file, _ in self._snapshot.pieces(self._pieces)])
 
     # What all of these stand on ---------------------------------------------------------------------------------------
 
