@@ -12,8 +12,8 @@ import pytest
 from tests.engine._engine import Ticking, begin, keys, names_of, pack_bytes, repository, stretch, value
 
 from holdall_store.errors import IntegrityError, ObjectNotFoundError, RunStateError, StorageError
-from holdall_store.format import pack_key, run_prefix
-from holdall_store.repository import Collection, Collector, Repository, RunWriter
+from holdall_store.format import RunRecord, pack_key, run_prefix
+from holdall_store.repository import Collection, Collector, Log, Repository, RunWriter
 from holdall_store.storage import LocalStorage, MemoryStorage, Storage
 from holdall_store.testing import CrashAfter, CrashBefore, FaultyStorage, LostAnswer, SimulatedCrash
 
@@ -290,3 +290,61 @@ def test_what_else_lies_among_the_packs_is_not_ours(tmp_path: Path, empty: Calla
 
     assert not Collector(storage, store.clock).plan()
     assert "packs/README" in keys(storage)
+
+
+def say(storage: Storage, run: RunWriter, event: str, *names: str) -> None:
+    """Append to the log of a run that it, or artifacts of it, are deleted or restored."""
+    log = Log(storage, run_prefix(run.head.namespace, run.head.flow, run.head.run), RunRecord)
+    last = log.read(log.slots()[-1])
+    record = RunRecord(holdall=1, log="run", event=event, slot=last.slot + 1, write_id=event, time=last.time,
+                       namespace=last.namespace, flow=last.flow, run=last.run, names=names)  # fmt: skip
+    assert log.create(record.slot, record)
+
+
+def test_deleted_runs_count_no_more(tmp_path: Path, empty: Callable[[], Storage]) -> None:
+    """Neither does an artifact that was deleted from a run; what was restored counts again."""
+    storage = empty()
+    store = repository(storage, tmp_path)
+    gone, back, part = saved(store, "gone", a=A), saved(store, "back", b=B), saved(store, "part", a=B, c=C)
+    say(storage, gone, "deleted")
+    say(storage, back, "deleted")
+    say(storage, back, "restored")
+    say(storage, part, "deleted", "c")
+    collect(storage)
+
+    assert latest(store, "back") == {"b": [B]}
+    assert latest(store, "part") == {"a": [B]}
+    assert pack_bytes(storage) < len(B) * 1.05
+    assert not Collector(storage, Ticking(60)).plan()
+
+
+def test_what_is_restored_before_the_decision_is_spared(tmp_path: Path, empty: Callable[[], Storage]) -> None:
+    """A run that is restored between the plan and the decision keeps all that it refers to."""
+    storage = empty()
+    store = repository(storage, tmp_path)
+    run = saved(store, a=A)
+    say(storage, run, "deleted")
+    collector = Collector(storage, Ticking(50))
+    plan = collector.plan()
+    assert plan.dead_bytes > len(A)
+    say(storage, run, "restored")
+    done = collector.apply(plan)
+
+    assert (done.deleted, len(done.spared)) == ((), len(keys(storage, "packs/")))
+    assert latest(store) == {"a": [A]}
+
+
+def test_an_artifact_deleted_from_a_run_that_goes_on(tmp_path: Path, empty: Callable[[], Storage]) -> None:
+    """What the run's last record will tell again is kept until then."""
+    storage = empty()
+    store = repository(storage, tmp_path)
+    base = saved(store, "base", a=A)
+    run = begin(store)
+    run.save({"a": value(A), "b": value(B)})
+    say(storage, base, "deleted")
+    done = collect(storage)
+    assert not done.deleted
+    run.save({"c": value(C)})
+    run.end("succeeded")
+
+    assert latest(store) == {"a": [A], "b": [B], "c": [C]}

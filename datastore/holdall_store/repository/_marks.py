@@ -28,6 +28,7 @@ ENTRIES_MAX: Final = 1 << 28
 """A record that gives a pack more chunks than a quarter of a billion was made to take memory."""
 
 OPEN_EVENTS: Final = frozenset(("open", "commit", "fence"))
+SHOWN_EVENTS: Final = frozenset(("deleted", "restored"))
 END_EVENTS: Final = frozenset(("end", "abandoned"))
 
 
@@ -37,6 +38,7 @@ class MarkedRecord(LogHead, kw_only=True, omit_defaults=True):
     writer: str = ""
     packs: tuple[PackRef, ...] = ()
     artifacts: dict[str, ArtifactRecord] = msgspec.field(default_factory=dict)
+    names: tuple[str, ...] = ()
     complete: bool = False
 
 
@@ -61,53 +63,80 @@ class Marks:
     """The logs that have not ended, by their prefixes."""
     seen: dict[str, int] = field(default_factory=dict)
     """The last slot that was looked at of each log."""
+    hidden: set[str] = field(default_factory=set)
+    """The logs of runs that are deleted."""
 
     def look(self, storage: Storage) -> None:
         """Read what was added to the logs of all runs.
 
-        What was referred to once stays marked, though the record may have been superseded since. Raises
-        `IntegrityError` or `FormatError` where a record is missing or cannot be understood: nothing may be concluded
-        from what is not known whole.
+        What was referred to once stays marked, though the record may have been superseded since, or the run deleted.
+        Raises `IntegrityError` or `FormatError` where a record is missing or cannot be understood: nothing may be
+        concluded from what is not known whole.
         """
-        changed = self._changed(storage)
         threads = storage.traits.concurrency
-        while batch := list(itertools.islice(changed, LOGS_AT_ONCE)):
+        runs = self._changed(storage)
+        while batch := list(itertools.islice(runs, LOGS_AT_ONCE)):
 
-            def read(item: tuple[str, int]) -> Iterator[tuple[list[MarkedRecord], int]]:
-                yield _read(storage, item[0], item[1], self.seen.get(item[0], -1)), 0
+            def read(logs: dict[str, int]) -> Iterator[tuple[dict[str, list[MarkedRecord]], int]]:
+                yield self._read_run(storage, logs), 0
 
             found = run_ordered(batch, read, bytes_max=1, threads=min(threads, len(batch)))
-            for (prefix, last), records in zip(batch, found, strict=True):
-                self._take(prefix, last, records)
+            for logs, records in zip(batch, found, strict=True):
+                for prefix, read_now in records.items():
+                    self._take(prefix, logs[prefix], read_now)
 
-    def _changed(self, storage: Storage) -> Iterator[tuple[str, int]]:
-        """Yield each log that has other slots than before, and its last one."""
+    def _changed(self, storage: Storage) -> Iterator[dict[str, int]]:
+        """Yield for each run the logs that have other slots than before, its own first, with the last slot of each."""
         listing = storage.list(RUNS_PREFIX)
         for _, infos in itertools.groupby(listing, key=lambda info: info.key.split("/")[:RUN_SEGMENTS]):
-            logs: dict[str, list[str]] = {}  # the run's own, and those of its tasks
+            logs: dict[str, list[str]] = {}
             for info in infos:
                 logs.setdefault(info.key.rpartition("/")[0] + "/", []).append(info.key)
-            for prefix, keys in logs.items():
-                slots = slot_numbers(prefix, keys)
+            changed: dict[str, int] = {}
+            for prefix in sorted(logs, key=len):
+                slots = slot_numbers(prefix, logs[prefix])
                 if slots and slots != list(range(slots[-1] + 1)):
                     raise IntegrityError(f"The log {prefix} lacks a slot before {slots[-1]}: nothing may be deleted.")
                 if slots and slots[-1] != self.seen.get(prefix, -1):
-                    yield prefix, slots[-1]
+                    changed[prefix] = slots[-1]
+            if changed:
+                yield changed
+
+    def _read_run(self, storage: Storage, logs: dict[str, int]) -> dict[str, list[MarkedRecord]]:
+        """Return what was added to the logs of a run; where the run is deleted, its tasks' do not count."""
+        found: dict[str, list[MarkedRecord]] = {}
+        hidden = False
+        for prefix, last in logs.items():
+            own = prefix.count("/") == RUN_SEGMENTS
+            hidden = hidden or _own_log(prefix) in self.hidden
+            if own:
+                records = found[prefix] = _read(storage, prefix, last)
+                hidden = _is_hidden(records)
+            elif not hidden:
+                found[prefix] = _read(storage, prefix, last)
+        return found
 
     def _take(self, prefix: str, last: int, records: Sequence[MarkedRecord]) -> None:
-        before = self.open.pop(prefix, None)
-        writer, heard = (before.writer, before.heard) if before else ("", "")
-        for record in records:
-            if record.event not in OPEN_EVENTS | END_EVENTS:
-                raise FormatError(f"{prefix} holds an event {record.event!r} that this version does not know.")
-            if record.event not in ("fence", "abandoned"):
-                writer, heard = record.writer or writer, record.time
-            for artifact in record.artifacts.values():
-                for ref in artifact.buffers:
-                    self.mark(ref, record.packs)
+        """Take note of all that the log at `prefix` says now."""
+        unknown = {record.event for record in records} - OPEN_EVENTS - END_EVENTS - SHOWN_EVENTS
+        if unknown:
+            raise FormatError(f"{prefix} holds an event {min(unknown)!r} that this version does not know.")
         self.seen[prefix] = last
-        if records and records[-1].event not in END_EVENTS:
-            self.open[prefix] = LogState(last, writer, heard)
+        self.open.pop(prefix, None)
+        self.hidden.discard(prefix)
+        if _is_hidden(records):
+            self.hidden.add(prefix)
+            return
+        ended = any(record.event in END_EVENTS for record in records)
+        # What was superseded or deleted from a run that goes on may come again with its last record.
+        artifacts = _merged(records) if ended else [(each, r.packs) for r in records for each in r.artifacts.values()]
+        for artifact, packs in artifacts:
+            for ref in artifact.buffers:
+                self.mark(ref, packs)
+        if not ended:
+            own = [record for record in records if record.event in ("open", "commit")]
+            writer = next((record.writer for record in reversed(own) if record.writer), "")
+            self.open[prefix] = LogState(last, writer, own[-1].time if own else "")
 
     def mark(self, ref: BufferRef, packs: Sequence[PackRef]) -> None:
         """Mark the chunks of a buffer."""
@@ -157,10 +186,34 @@ def ranges_of(live: bytearray, start: int = 0, stop: int | None = None) -> Itera
         begin = live.find(1, end, stop)
 
 
-def _read(storage: Storage, prefix: str, last: int, seen: int) -> list[MarkedRecord]:
-    """Return the records of a log after slot `seen`: of one that tells all, the last one alone."""
+def _read(storage: Storage, prefix: str, last: int) -> list[MarkedRecord]:
+    """Return the records of a log: of one whose last record tells all, that one alone."""
     log = Log(storage, prefix, MarkedRecord)
     end = log.read(last)
-    if end.event == "end" and end.complete:
+    if (end.event == "end" and end.complete) or _is_hidden([end]):
         return [end]
-    return [*(log.read(number) for number in range(seen + 1, last)), end]
+    return [*(log.read(number) for number in range(last)), end]
+
+
+def _own_log(prefix: str) -> str:
+    """Return the prefix of the log of the run to which the log at `prefix` belongs."""
+    return "/".join(prefix.split("/")[:RUN_SEGMENTS]) + "/"
+
+
+def _is_hidden(records: Sequence[MarkedRecord]) -> bool:
+    """Tell whether a run is deleted, by the last of its records that says so or the opposite."""
+    said = [record.event for record in records if record.event in SHOWN_EVENTS and not record.names]
+    return said[-1:] == ["deleted"]
+
+
+def _merged(records: Sequence[MarkedRecord]) -> list[tuple[ArtifactRecord, tuple[PackRef, ...]]]:
+    """Return the artifacts that a run which has ended holds, and the packs that their spans number."""
+    held: dict[str, tuple[ArtifactRecord, tuple[PackRef, ...]]] = {}
+    aside: dict[str, tuple[ArtifactRecord, tuple[PackRef, ...]]] = {}
+    for record in records:
+        if record.complete:
+            held.clear()
+        held.update({name: (artifact, record.packs) for name, artifact in record.artifacts.items()})
+        source, target = (held, aside) if record.event == "deleted" else (aside, held)
+        target.update({name: source.pop(name) for name in record.names if name in source})
+    return list(held.values())
