@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from holdall_store.storage._contract import Buffer, ObjectInfo, Storage, StorageTraits
+from holdall_store.storage._durable import make_folder
 from holdall_store.storage._keys import check_key, check_prefix
 from holdall_store.storage._local import LocalStorage
 from holdall_store.storage._memory import MemoryStorage
@@ -17,6 +18,7 @@ __all__ = [
     "StorageTraits",
     "check_key",
     "check_prefix",
+    "make_folder",
     "open_storage",
     "without_secrets",
 ]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["TEMPORARY_PREFIX", "TemporaryFile", "make_folders", "open_folder"]
+__all__ = ["TEMPORARY_PREFIX", "TemporaryFile", "make_folder", "make_folders", "open_folder"]
 
 TEMPORARY_PREFIX = ".tmp-"
 
@@ -48,6 +48,11 @@ def make_folders(root: str, segments: Sequence[str]) -> int:
     for segment in segments:
         folder = _step(folder, segment, make=True)
     return folder
+
+
+def make_folder(path: str) -> None:
+    """Make the folder at `path`, and those that it lies in, each durable; nothing is put into it."""
+    os.close(_make_ancestor(path))
 
 
 def _step(folder: int, name: str, *, make: bool) -> int:

@@ -12,6 +12,7 @@ __all__ = [
     "SCHEMES",
     "Answer",
     "ObjectConfig",
+    "ObjectStorage",
     "bucket_of",
     "chained_credentials",
     "configured_region",

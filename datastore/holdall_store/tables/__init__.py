@@ -7,6 +7,7 @@ from holdall_store.tables._expression import Column, Expression, col
 from holdall_store.tables._frame import Frame, frame_table
 from holdall_store.tables._schema import normal_schema
 from holdall_store.tables._table import Table
+from holdall_store.tables._written import Written
 
 __all__ = [
     "Column",
@@ -16,6 +17,7 @@ __all__ = [
     "FileInfo",
     "Frame",
     "Table",
+    "Written",
     "col",
     "frame_table",
     "normal_schema",

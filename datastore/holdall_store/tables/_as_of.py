@@ -7,7 +7,7 @@ from typing import Any
 
 from holdall_store.errors import InvalidNameError
 
-__all__ = ["AsOf", "check_as_of", "describe"]
+__all__ = ["AsOf", "check_as_of", "describe", "time_text"]
 
 AsOf = int | datetime.datetime | None
 
@@ -39,3 +39,8 @@ def describe(as_of: AsOf) -> str:
     if as_of is None:
         return ""
     return f" as of {as_of.isoformat() if isinstance(as_of, datetime.datetime) else as_of}"
+
+
+def time_text(moment: datetime.datetime) -> str:
+    """Return a time as the records of our own logs tell it, in UTC: such texts sort as the times do."""
+    return moment.astimezone(datetime.UTC).isoformat(timespec="microseconds")

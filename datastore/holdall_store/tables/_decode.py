@@ -10,7 +10,7 @@ from holdall_store.tables._bound import Condition, evaluate, kernels, plain
 from holdall_store.tables._footer import Footer
 from holdall_store.tables._names import take_path
 from holdall_store.tables._partitions import Values
-from holdall_store.tables._query import Query
+from holdall_store.tables._query import Query, typed_scalar
 from holdall_store.tables._schema import normal
 from holdall_store.tables._texts import written_out
 
@@ -150,9 +150,8 @@ def _repeated(value: Any, kind: Any, rows: int) -> Any:
         return pa.nulls(rows, kind)
     if pa.types.is_dictionary(kind):
         indices = pa.repeat(pa.scalar(0, kind.index_type), rows)
-        return pa.DictionaryArray.from_arrays(indices, pa.array([value], kind.value_type))
-    scalar = value if isinstance(value, pa.Scalar) else pa.scalar(value)
-    return pa.repeat(scalar if scalar.type == kind else scalar.cast(kind), rows)
+        return pa.DictionaryArray.from_arrays(indices, pa.repeat(typed_scalar(value, kind.value_type), 1))
+    return pa.repeat(typed_scalar(value, kind), rows)
 
 
 def _cast(column: Any, kind: Any, footer: Footer, name: str) -> Any:

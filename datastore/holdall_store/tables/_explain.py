@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from holdall_store.tables._bound import unit_factor
+from holdall_store.tables._bound import plain, unit_factor
 from holdall_store.tables._plan import cut, total
-from holdall_store.tables._query import bounds_of, constant
+from holdall_store.tables._query import bounds_of, typed_scalar
 from holdall_store.tables._resolve import TableFile
 from holdall_store.tables._scan import Scan
 from holdall_store.tables._schema import leaves_below
@@ -28,9 +28,12 @@ class FileInfo:
     row_groups: tuple[int, ...] | None = None
 
 
-def values_of(file: TableFile, names: Sequence[str]) -> dict[str, Any]:
-    """Return the values of a file's partition columns."""
-    found = dict(zip(names, file.values, strict=True))
+def values_of(file: TableFile, kinds: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a file's partition columns, of which `kinds` are the names and types."""
+    found: dict[str, Any] = {
+        name: None if value is None else typed_scalar(value, plain(kind))
+        for value, (name, kind) in zip(file.values, kinds.items(), strict=True)
+    }
     if file.facts is not None:
         found.update(file.facts.constants)
     return {name: value.as_py() if hasattr(value, "as_py") else value for name, value in found.items()}
@@ -120,13 +123,13 @@ def _stats_of(field: Any, units: Iterable[GroupUnit], scan: Scan) -> ColumnStats
     partitions = scan.query.partitions
     for unit in units:
         if field.name in partitions:
-            value = constant(unit.file.file.values[partitions.index(field.name)])
-            if value.nulls == "all":
+            bounds = scan.query.constants(unit.file.file)[field.name]
+            if bounds.nulls == "all":
                 nulls = None if nulls is None else nulls + unit.rows_at_most
             else:
-                known = known and value.low is not None
-                lows.append(value.low)
-                highs.append(value.high)
+                known = known and bounds.low is not None
+                lows.append(bounds.low)
+                highs.append(bounds.high)
             continue
         for index in unit.groups:
             bounds = bounds_of(unit.footer, index, (field.name,))

@@ -57,6 +57,8 @@ class FrameSnapshot:
     options: Mapping[str, Any] = {}
     source = None
 
+    version = None
+
     def __init__(self, frame: Frame) -> None:
         self.frame = frame
         self.name = frame.name

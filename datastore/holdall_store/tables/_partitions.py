@@ -45,16 +45,17 @@ def check_partitioning(partitioning: Any) -> Partitioning:
     )
 
 
-def parse_folders(paths: Sequence[str], urls: Sequence[str], partitioning: Partitioning) -> Folders:
+def parse_folders(paths: Sequence[str], urls: Sequence[str], partitioning: Partitioning, schema: Any = None) -> Folders:
     """Return the partition columns of files by their `paths` below the root of the table.
+
+    Those that `schema` knows hold numbers if it says so; of others the values tell.
 
     ``None`` looks: where all files lie in folders with the same ``name=``, these are columns, and else there are none.
     A file that lies elsewhere than the others raises `FormatError` with its URL.
     """
     if isinstance(partitioning, tuple):
-        return _typed(
-            partitioning, [_positional(path, url, partitioning) for path, url in zip(paths, urls, strict=True)]
-        )
+        rows = [_positional(path, url, partitioning) for path, url in zip(paths, urls, strict=True)]
+        return _typed(partitioning, rows, schema)
     found = [_hive(path) for path in paths]
     names = tuple(name for name, _ in found[0]) if found else ()
     for pairs, url in zip(found, urls, strict=True):
@@ -73,7 +74,7 @@ def parse_folders(paths: Sequence[str], urls: Sequence[str], partitioning: Parti
         )
     if partitioning == "hive" and found and not names:
         raise FormatError(f"{urls[0]} lies in no folder such as day=2026-11-01: it has no Hive partitions.")
-    return _typed(names, [tuple(value for _, value in pairs) for pairs in found])
+    return _typed(names, [tuple(value for _, value in pairs) for pairs in found], schema)
 
 
 def _stray(url: str, names: Sequence[str]) -> FormatError:
@@ -103,14 +104,21 @@ def _value(text: str) -> str | None:
     return None if text == NULL_NAME else unquote(text)
 
 
-def _typed(names: tuple[str, ...], rows: list[tuple[str | None, ...]]) -> Folders:
-    """Make numbers of the columns in which every value is one, as other readers do."""
+def _typed(names: tuple[str, ...], rows: list[tuple[str | None, ...]], schema: Any) -> Folders:
+    """Make numbers of the columns in which every value is one, as other readers do, unless the schema says other."""
     integers = []
-    for at in range(len(names)):
+    for at, name in enumerate(names):
         known = [row[at] for row in rows if row[at] is not None]
-        integers.append(bool(known) and all(_INTEGER.fullmatch(text or "") for text in known))
+        numbers = bool(known) and all(_INTEGER.fullmatch(text or "") for text in known)
+        integers.append(numbers and _may_be_number(schema, name))
     values = [
         tuple(int(text) if number and text is not None else text for text, number in zip(row, integers, strict=True))
         for row in rows
     ]
     return Folders(names, values, tuple(integers))
+
+
+def _may_be_number(schema: Any, name: str) -> bool:
+    import pyarrow as pa
+
+    return schema is None or name not in schema.names or pa.types.is_integer(schema.field(name).type)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import decimal
+import functools
 import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,7 +16,10 @@ from holdall_store.tables._prune import CONSTANT_NULL, UNKNOWN, Bounds, outcomes
 from holdall_store.tables._resolve import Log, TableFile
 from holdall_store.tables._schema import Selection, leaves_below
 
-__all__ = ["GroupPlan", "Query", "bounds_of", "constant", "plan_file", "selection_of", "simplify"]
+__all__ = ["GroupPlan", "Query", "bounds_of", "constant", "plan_file", "selection_of", "simplify", "typed_scalar"]
+
+CONSTANTS_KEPT: Final = 4096
+"""Values of partitions that are kept as they are compared: they come again with every file and row group."""
 
 _DAY: Final = 86_400 * 10**9
 _UNITS: Final = {"milliseconds": "ms", "microseconds": "us", "nanoseconds": "ns"}
@@ -58,10 +62,13 @@ class Query:
 
     def constants(self, file: TableFile) -> dict[str, Bounds]:
         """Return what is known of columns that have one value in the whole file."""
-        found = {name: constant(value) for name, value in zip(self.partitions, file.values, strict=True)}
+        found = dict(zip(self.partitions, file.values, strict=True))
         if file.facts is not None:
-            found.update({name: constant(value) for name, value in file.facts.constants.items()})
-        return found
+            found.update(file.facts.constants)
+        names = self.table.names
+        return {
+            name: constant(value, plain(self.table.field(name).type)) for name, value in found.items() if name in names
+        }
 
     def footer(self, footer: Footer, file: TableFile) -> Footer:
         """Return a file's footer as the table sees it."""
@@ -86,15 +93,32 @@ class GroupPlan:
     condition: Condition | None
 
 
-def constant(value: Any) -> Bounds:
-    """Return what is known of a column that has one value."""
+def constant(value: Any, kind: Any = None) -> Bounds:
+    """Return what is known of a column that has one value, from the name of a folder or from a log; `kind` is its type."""
     if value is None:
         return CONSTANT_NULL
-    if not isinstance(value, str | int):
-        import pyarrow as pa
+    return _folder_constant(value, kind) if isinstance(value, str | int) else _bounds_at(value, kind)
 
-        value = ordinal(value if isinstance(value, pa.Scalar) else pa.scalar(value))
-    return UNKNOWN if value is None else Bounds(value, value, "none", nan=value != value)
+
+@functools.lru_cache(CONSTANTS_KEPT)
+def _folder_constant(value: str | int, kind: Any) -> Bounds:
+    return _bounds_at(value, kind)
+
+
+def _bounds_at(value: Any, kind: Any) -> Bounds:
+    try:
+        known = ordinal(typed_scalar(value, kind))
+    except (ValueError, TypeError, NotImplementedError):
+        known = None  # reading the column says so
+    return Bounds(nulls="none", nan=True) if known is None or known != known else Bounds(known, known, "none")
+
+
+def typed_scalar(value: Any, kind: Any) -> Any:
+    """Return the name of a folder, or what a log says, as a value of type `kind`."""
+    import pyarrow as pa
+
+    scalar = value if isinstance(value, pa.Scalar) else pa.scalar(value)
+    return scalar if kind is None or scalar.type == kind else scalar.cast(kind)
 
 
 def simplify(condition: Condition | None, look: Look) -> Condition | bool:

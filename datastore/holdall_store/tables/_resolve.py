@@ -10,8 +10,11 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from holdall_store.errors import FormatError, InvalidNameError, TableNotFoundError, UnsupportedTypeError
+from holdall_store.tables._as_of import AsOf, describe
 from holdall_store.tables._footer import Footer, MatchedFooter, load_footers
 from holdall_store.tables._lake_columns import Matcher
+from holdall_store.tables._live import Look, is_data, live_files, look_around
+from holdall_store.tables._log import LOG_PREFIX, State, is_ours, unpack_schema
 from holdall_store.tables._log_statistics import LogStatistics
 from holdall_store.tables._partitions import Partitioning, Values, parse_folders
 from holdall_store.tables._source import FetchedSource, Found, MappedSource, Source
@@ -22,11 +25,13 @@ __all__ = [
     "Listing",
     "Log",
     "LogFacts",
+    "Pin",
     "TableFile",
     "check_sources",
     "key_in",
     "look_for_log",
     "open_source",
+    "refuse_logs",
     "resolve",
 ]
 
@@ -104,13 +109,37 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
+class Pin:
+    """The version of a log that a table is read at, and the schema that the table had then."""
+
+    version: int
+    time: str
+    schema: Any
+
+
+@dataclass(frozen=True, slots=True)
 class Listing:
-    """The files of a table, in order, and the names of their partition columns, with whether they hold numbers."""
+    """The files of a table, in order, and the names of their partition columns, with whether they hold numbers.
+
+    ``log`` is what a log of Delta or Iceberg says, ``pin`` what one of ours does, and ``strangers`` are the files of which
+    no log tells the columns.
+    """
 
     files: tuple[TableFile, ...]
     names: tuple[str, ...] = ()
     integers: tuple[bool, ...] = ()
     log: Log | None = None
+    strangers: tuple[TableFile, ...] = ()
+    pin: Pin | None = None
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What an address means: files, the folder below which their folders are partitions, and what a log says of them."""
+
+    root: str
+    files: list[Found]
+    state: State | None = None
 
 
 def check_sources(source: Any) -> tuple[Address, ...]:
@@ -205,11 +234,17 @@ def look_for_log(source: Source, address: Address) -> tuple[str | None, list[Fou
 
 
 def resolve(
-    source: Source, addresses: Sequence[Address], partitioning: Partitioning, listed: list[Found] | None = None
+    source: Source,
+    addresses: Sequence[Address],
+    partitioning: Partitioning,
+    listed: list[Found] | None = None,
+    schema: Any = None,
+    as_of: AsOf = None,
 ) -> Listing:
-    """Return the files that are there now; where there are none, raise `TableNotFoundError`.
+    """Return the files that are there now, or were `as_of` a version; where there are none, raise `TableNotFoundError`.
 
-    `listed` is what is in the folder that is the only address, where somebody looked already.
+    `listed` is what is in the folder that is the only address, where somebody looked already, and `schema` the one that
+    the caller gives, if any.
     """
     files: list[Found] = []
     paths: list[str] = []
@@ -217,13 +252,30 @@ def resolve(
     # All at once: a list of a thousand files is not a thousand round trips.
     looked = load_footers(source, [Found(key) for key in single])
     known = {key: footer.found if footer else None for key, footer in zip(single, looked, strict=True)}
+    state: State | None = None
     for address in addresses:
-        root, found = _find(source, address, known, listed)
-        files += found
-        paths += [each.key[len(root) :] for each in found]
-    folders = parse_folders(paths, [source.url(found.key) for found in files], partitioning)
-    rows = zip(files, folders.values, strict=True)
-    return Listing(tuple(TableFile(found, values) for found, values in rows), folders.names, folders.integers)
+        seen = _find(source, address, known, listed, as_of)
+        state = seen.state if len(addresses) == 1 else None
+        files += seen.files
+        paths += [each.key[len(seen.root) :] for each in seen.files]
+    urls = [source.url(found.key) for found in files]
+    if state is None:
+        folders = parse_folders(paths, urls, partitioning, schema)
+        rows = tuple(TableFile(*row) for row in zip(files, folders.values, strict=True))
+        return Listing(rows, folders.names, folders.integers, strangers=rows)
+    pin = Pin(state.version, state.time, unpack_schema(state.schema, addresses[0].text))
+    if partitioning is None:
+        partitioning = "hive" if state.partition_by else ()
+    folders = parse_folders(paths, urls, partitioning, pin.schema if schema is None else schema)
+    names = folders.names or state.partition_by
+    if partitioning == "hive" and set(names) != set(state.partition_by):
+        raise FormatError(
+            f"{addresses[0].text} is partitioned by {', '.join(state.partition_by)}, as its log says, and {urls[0]} lies in "
+            f"folders of {', '.join(names)}: say partitioning=()."
+        )
+    rows = tuple(TableFile(*row) for row in zip(files, folders.values, strict=True))
+    strangers = tuple(row for row, path in zip(rows, paths, strict=True) if path not in state.files)
+    return Listing(rows, names, folders.integers or (False,) * len(names), strangers=strangers, pin=pin)
 
 
 def _is_likely_file(source: Source, address: Address) -> bool:
@@ -234,38 +286,74 @@ def _is_likely_file(source: Source, address: Address) -> bool:
 
 
 def _find(
-    source: Source, address: Address, known: Mapping[str, Found | None], listed: list[Found] | None
-) -> tuple[str, list[Found]]:
-    """Return the files that an address means, and the folder below which their folders are partitions.
-
-    `known` are keys that were looked for already.
-    """
+    source: Source,
+    address: Address,
+    known: Mapping[str, Found | None],
+    listed: list[Found] | None,
+    as_of: AsOf,
+) -> _Seen:
+    """Return what an address means. `known` are keys that were looked for already."""
     key = address.key
     if address.is_glob:
         folder = key[: _WILDCARD.search(key).start()].rpartition("/")  # type: ignore[union-attr]
         root = folder[0] + folder[1]
         pattern = re.compile(_translate(key))
-        found = [each for each in source.list(root) if pattern.fullmatch(each.key) and _is_data(each, root)]
-        if not found:
+        seen = _rows(source, root, look_around(source, root), as_of, address)
+        seen.files = [each for each in seen.files if pattern.fullmatch(each.key)]
+        if not seen.files:
             raise TableNotFoundError(f"No file matches {address.text!r:.200}.")
-        return root, found
+        return seen
     likely_file = key in known
     if one := known.get(key):
-        return "", [one]
+        return _alone(one, address, as_of)
     root = key if key.endswith("/") or not key else key + "/"
-    listed = list(source.list(root)) if listed is None else listed
+    look = look_around(source, root, listed)
+    listed = look.listed
     if not listed and not likely_file and not key.endswith("/") and key and (one := _one(source, key)):
-        return "", [one]
-    _refuse_logs(listed, root, address)
-    found = [each for each in listed if _is_data(each, root)]
-    if found:
-        return root, found
+        return _alone(one, address, as_of)
+    refuse_logs(listed, root, address.text)
+    seen = _rows(source, root, look, as_of, address)
+    if seen.state is not None:
+        return seen
+    ours = [each for each in seen.files if is_ours(each.key)]
+    seen.files = [each for each in seen.files if not is_ours(each.key)]
+    if seen.files:
+        return seen
+    if ours:
+        raise TableNotFoundError(
+            f"{address.text} holds only files of a write that did not come to its end, or that were copied without the "
+            f"folder {LOG_PREFIX[:-1]}, which says which of them count ({ours[0].key[len(root) :]}). Write again, copy that "
+            "folder, too, or name the files with a glob to read them as they are."
+        )
     if listed:
         names = ", ".join(each.key[len(root) :] for each in listed[:_NAMES_SHOWN])
         raise TableNotFoundError(f"{address.text} holds no data, only files that are hidden or markers ({names}).")
     if isinstance(source, MappedSource) and os.path.isdir(key):
         raise TableNotFoundError(f"{address.text} is an empty folder.")
     raise TableNotFoundError(f"There is no file {address.text}, and no folder of that name with files in it.")
+
+
+def _rows(source: Source, root: str, look: Look, as_of: AsOf, address: Address) -> _Seen:
+    """Return the files of a folder that are rows: as its log says, or all."""
+    if look.history.slots:
+        state, found = live_files(source, root, look, as_of)
+        return _Seen(root, found, state)
+    if as_of is not None:
+        raise _no_log(address, as_of)
+    return _Seen(root, [each for each in look.listed if is_data(each, root)])
+
+
+def _alone(found: Found, address: Address, as_of: AsOf) -> _Seen:
+    if as_of is not None:
+        raise _no_log(address, as_of)
+    return _Seen("", [found])
+
+
+def _no_log(address: Address, as_of: AsOf) -> InvalidNameError:
+    return InvalidNameError(
+        f"{address.text} has no versions, so nothing is known of what it was{describe(as_of)}: as_of= is for tables of Delta, of "
+        "Iceberg, and of Table.write."
+    )
 
 
 def _one(source: Source, key: str) -> Found | None:
@@ -275,21 +363,13 @@ def _one(source: Source, key: str) -> Found | None:
     return None
 
 
-def _is_data(found: Found, root: str) -> bool:
-    """Tell whether a file below `root` is one with rows: as everywhere, ``_`` and ``.`` hide a name."""
-    rest = found.key[len(root) :]
-    if not rest or rest.endswith(("/", "_$folder$")):
-        return False
-    return not any(name.startswith((".", "_")) and "=" not in name for name in rest.split("/"))
-
-
-def _refuse_logs(listed: Sequence[Found], root: str, address: Address) -> None:
+def refuse_logs(listed: Sequence[Found], root: str, name: str) -> None:
     """Raise `FormatError` where a log says which of the files count: all of them together are wrong rows."""
     for found in listed:
         kind = _log_kind(found.key[len(root) :])
         if kind:
             raise FormatError(
-                f"{address.text} is a table of {kind}: files in it may hold rows that were deleted or replaced, and its "
+                f"{name} is a table of {kind}: files in it may hold rows that were deleted or replaced, and its "
                 f"log says which. Give its folder alone, with format={kind.lower()!r} or none, or name the files that count "
                 "as a list to read them as they are."
             )

@@ -108,12 +108,8 @@ class Snapshot:
         if kind is None and len(self.addresses) == 1:
             kind, listed = look_for_log(self.source, address)
         if kind not in LOGS:
-            if self.as_of is not None:
-                raise InvalidNameError(
-                    f"{address.text} has no log, so nothing is known of what it was{describe(self.as_of)}: as_of= is for "
-                    "tables of Delta and of Iceberg."
-                )
-            return resolve(self.source, self.addresses, self.partitioning, listed)
+            given = None if isinstance(self.given, str) else self.given
+            return resolve(self.source, self.addresses, self.partitioning, listed, given, self.as_of)
         if self.partitioning is not None or self.given is not None:
             raise InvalidNameError(
                 f"{address.text} is a table of {kind.title()}, whose log has the schema and the values of partitions: leave "
@@ -137,12 +133,20 @@ class Snapshot:
     def with_files(self, files: Iterable[TableFile]) -> Snapshot:
         """Return the same table with some of its files, which is all that who reads these has to know."""
         listing = self.listing
-        state = {**self.__dict__, "_schema": self.schema, "_files_total": len(listing.files), "_name": self.name}
+        state = {**self.__dict__, "_schema": self.schema, "_files_total": len(listing.strangers), "_name": self.name}
         kept = tuple(dict.fromkeys(files))
-        state.update(_listing=replace(listing, files=kept), addresses=self.addresses[:1])
+        strangers = set(kept) & set(listing.strangers)
+        some = replace(listing, files=kept, strangers=tuple(file for file in kept if file in strangers))
+        state.update(_listing=some, addresses=self.addresses[:1])
         found: Snapshot = object.__new__(Snapshot)
         found.__setstate__(state)
         return found
+
+    @property
+    def version(self) -> int | None:
+        """The version or snapshot of the log, if there is one."""
+        known = self.listing.pin or self.listing.log
+        return None if known is None else known.version
 
     @property
     def is_pinned(self) -> bool:
@@ -171,9 +175,9 @@ class Snapshot:
 
     def files(self, query: Query, pieces: Sequence[Piece]) -> list[FileInfo]:
         """Return what is known of the files of these pieces that can have rows of the result."""
-        names = self.listing.names
+        kinds = {name: self.schema.field(name).type for name in self.listing.names}
         return [
-            FileInfo(self.source.url(file.found.key), file.found.size, values_of(file, names), groups)
+            FileInfo(self.source.url(file.found.key), file.found.size, values_of(file, kinds), groups)
             for file, groups in pieces
             if query.condition_for(file) is not False
         ]
@@ -212,7 +216,7 @@ class Snapshot:
     @property
     def is_sampled(self) -> bool:
         """Whether there are files that did not give the table its schema."""
-        total = max(self._files_total, len(self.listing.files))
+        total = max(self._files_total, len(self.listing.strangers))
         return self.given is None and self.listing.log is None and total > SCHEMA_FILES
 
     @property
@@ -228,13 +232,12 @@ class Snapshot:
         schema, names = self.schema, self.listing.names
         return all(
             each.name in schema.names and each.type == schema.field(each.name).type
-            for footer in self.footers(self._schema_files())
+            for footer in self.footers(self._sample(self.listing.files))
             for each in footer.given
             if each.name not in names
         )
 
-    def _schema_files(self) -> tuple[TableFile, ...]:
-        files = self.listing.files
+    def _sample(self, files: tuple[TableFile, ...]) -> tuple[TableFile, ...]:
         if self.given == "all" or len(files) <= SCHEMA_FILES:
             return files
         last = len(files) - 1
@@ -254,18 +257,31 @@ class Snapshot:
         listing = self.listing
         if listing.log is not None:
             return listing.log.schema
+        pinned = None if listing.pin is None else listing.pin.schema
         if isinstance(self.given, pa.Schema):
-            known = self.given
+            known = pinned = self.given
         else:
-            known = unify((footer.url, footer.given) for footer in self.footers(self._schema_files()))
+            found = [(footer.url, footer.given) for footer in self.footers(self._sample(listing.strangers))]
+            if pinned is not None:
+                inner = [(url, _without(schema, listing.names)) for url, schema in found]
+                found = [(f"the log of {self.name}", pinned), *inner]
+            known = unify(found)
         for name, integer in zip(listing.names, listing.integers, strict=True):
-            if isinstance(self.given, pa.Schema) and name in known.names:
+            if pinned is not None and name in pinned.names:
                 continue
             field = pa.field(name, pa.int64() if integer else pa.string())
             at = known.get_field_index(name)
             # What the folder says goes before what the file says, as for all other readers.
             known = known.set(at, field) if at >= 0 else known.append(field)
         return known
+
+
+def _without(schema: Any, names: Sequence[str]) -> Any:
+    """Return a file's schema without the columns that are partitions: what the folder says goes first."""
+    for name in names:
+        if name in schema.names:
+            schema = schema.remove(schema.get_field_index(name))
+    return schema
 
 
 def check_schema(schema: Any) -> Any:

@@ -74,6 +74,10 @@ class Source(ABC):
     def list(self, prefix: str) -> Iterator[Found]:
         """Yield the files whose keys begin with `prefix`, which is empty or ends with a slash, sorted by key."""
 
+    def is_of_one_moment(self, count: int) -> bool:  # noqa: ARG002
+        """Tell whether a listing of `count` files shows all of them as they were at one time."""
+        return False
+
     @abstractmethod
     def tails(self, wanted: Sequence[tuple[Found, int]]) -> Iterator[Tail | None]:
         """Yield the last so many bytes of each file, in order, all of it where it has no more; ``None``: no such file."""

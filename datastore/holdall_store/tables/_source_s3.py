@@ -21,6 +21,9 @@ __all__ = ["S3Source"]
 EXECUTORS_MAX: Final = 8
 """Connections are kept for so many accounts and endpoints: a process seldom reads from more than one or two."""
 
+PAGE_KEYS: Final = 1000
+"""A listing with less keys comes in one answer."""
+
 _TAIL: Final = frozenset({200, 206, 404, 412, 416})
 _RANGE: Final = frozenset({206, 404, 412, 416})
 
@@ -52,13 +55,17 @@ class S3Source(FetchedSource):
         return S3Source, (self._scheme, self._bucket, without_secrets(self._options))
 
     @property
-    def identity(self) -> str:
-        return self._config.place
+    def config(self) -> ObjectConfig:
+        """Where the bucket is, and how to reach it."""
+        return self._config
+
+    def executor(self) -> HttpExecutor:
+        """Return what makes the requests."""
+        return _executor_of(self._config)
 
     @property
-    def config(self) -> ObjectConfig:
-        """How the bucket is reached."""
-        return self._config
+    def identity(self) -> str:
+        return self._config.place
 
     def url(self, key: str) -> str:
         return f"{self._scheme}://{self._bucket}/{key}"
@@ -73,6 +80,9 @@ class S3Source(FetchedSource):
             for entry in entries:
                 if entry.size is not None:
                     yield Found(entry.key, entry.size, entry.etag)
+
+    def is_of_one_moment(self, count: int) -> bool:
+        return count < PAGE_KEYS
 
     def tails(self, wanted: Sequence[tuple[Found, int]]) -> Iterator[Tail | None]:
         total = sum(min(length, found.size) if found.size >= 0 else length for found, length in wanted)

@@ -26,6 +26,7 @@ from holdall_store.tables._resolve import check_sources
 from holdall_store.tables._scan import BYTES_AHEAD
 from holdall_store.tables._schema import project, select_paths, with_dictionaries
 from holdall_store.tables._snapshot import LOGS, Snapshot, check_schema
+from holdall_store.tables._written import Written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +39,12 @@ __all__ = ["Parts", "Table", "parts_of", "table_of"]
 BATCH_BYTES: Final = 64 << 20
 """Large enough to make the work of a batch worthwhile, and small enough for some of them to fit anywhere."""
 
+FILE_BYTES: Final = 128 << 20
+"""Of a file that is written: large enough for few requests, and small enough for some workers to share a table."""
+
+ROW_GROUP_BYTES: Final = 64 << 20
+"""Of memory, so about 8 to 32 MiB in a file: each column of it is a range worth a request, and cores share a file."""
+
 FORMATS: Final = ("parquet", *LOGS)
 
 
@@ -48,8 +55,8 @@ class Table:
     a store can have. `partitioning` is ``"hive"`` for folders like ``day=2026-11-01``, a list of names for folders
     like ``2026-11-01``, ``()`` for none; ``None`` looks whether all files lie in Hive's folders. `storage_options`
     are spelled as for `Client`. A folder with a log of Delta or Iceberg is read by that log, which says what its files,
-    columns and deleted rows are; `as_of` means the state at a version (of Delta), a snapshot (of Iceberg) or a time, UTC's
-    if it has no zone. `source` can be a `deltalake.DeltaTable`, a table of `pyiceberg`, or the path of a file of its
+    columns and deleted rows are; `as_of` means the state at a version (of Delta, and of what `write` wrote), a snapshot (of
+    Iceberg) or a time, UTC's if it has no zone. `source` can be a `deltalake.DeltaTable`, a table of `pyiceberg`, or the path of a file of its
     metadata, too; `format` says what there is, where looking would take a listing. Else the schema is the union of the files', each column in the widest of its types;
     it is taken from 64 files spread over the table, or from every one if `schema` is ``"all"``, or is the
     `pyarrow.Schema` given: then other columns are left out, and those a file does not have are null.
@@ -80,8 +87,11 @@ class Table:
                 f"{nearest(str(format), FORMATS)}"
             )
         given = given_source(source, storage_options, format, check_as_of(as_of))
+        addresses = check_sources(given.source)
+        if given.as_of is not None and len(addresses) > 1:
+            raise InvalidNameError("as_of= is for one table with versions, and not for a list of files.")
         self._snapshot: Any = Snapshot(
-            check_sources(given.source),
+            addresses,
             given.options,
             check_partitioning(partitioning),
             check_schema(schema),
@@ -122,6 +132,12 @@ class Table:
     def schema(self) -> pa.Schema:
         """The columns of the result and their types."""
         return self._query().schema
+
+    @property
+    def version(self) -> int | None:
+        """The version that is read, or the snapshot of Iceberg; ``None`` where there is no log."""
+        version: int | None = self._snapshot.version
+        return version
 
     def files(self) -> list[FileInfo]:
         """Return the files that rows can come from, as far as the folders' names tell."""
@@ -342,6 +358,54 @@ class Table:
         """Raise `IntegrityError` if a file is not the one that was seen any more: after an engine has read them, say."""
         if self._snapshot.source is not None:  # what a store holds never changes
             check_files(self._snapshot.source, [file for file, _ in self._snapshot.pieces(self._pieces)])
+
+    # Writing ----------------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def write(
+        url: str | os.PathLike[str],
+        frame: Any,
+        *,
+        mode: Literal["append", "overwrite", "overwrite_partitions", "error"] = "append",
+        partition_by: Iterable[str] | str | None = None,
+        sort_by: Iterable[str | tuple[str, str]] | str = (),
+        merge_schema: bool = False,
+        keep_replaced: bool = False,
+        storage_options: Mapping[str, Any] | None = None,
+        compression: str = "zstd",
+        file_bytes: int = FILE_BYTES,
+        row_group_bytes: int = ROW_GROUP_BYTES,
+    ) -> Written:
+        """Write the rows of `frame` to the table in the folder `url`, all in one commit, and return what was done.
+
+        `frame` is one of pandas or polars, a `pyarrow.Table`, another `Table`, anything with ``__arrow_c_stream__``, or an
+        iterable of record batches; the last three are streamed. `mode` says what becomes of the rows that are there: they
+        stay (``"append"``), go (``"overwrite"``), go where the frame has rows of the same partition
+        (``"overwrite_partitions"``), or make it an error (``"error"``, an `AlreadyExistsError`). Readers see the old rows
+        or the new ones; of several writers none is lost.
+
+        `partition_by` are columns that become folders such as ``day=2026-11-01``; left out, they are those of the table.
+        `sort_by` are columns, or pairs such as ``("x", "descending")``: a frame in memory is sorted as a whole, a stream
+        file by file. The columns must be those of the table; with `merge_schema`, new ones come to it, those that lack are
+        null, and types are widened as for reading. With `keep_replaced`, files that are replaced stay, so that older
+        versions can be read with ``as_of``. Files are ended after `file_bytes`, and row groups after `row_group_bytes` of
+        memory.
+
+        >>> holdall.Table.write("s3://lake/events", frame, partition_by=["day"], sort_by="user")
+        """
+        from holdall_store.tables._write import Options, write_table  # for those who write
+
+        options = Options.check(
+            mode,
+            partition_by,
+            sort_by,
+            compression,
+            file_bytes,
+            row_group_bytes,
+            merge_schema=merge_schema,
+            keep_replaced=keep_replaced,
+        )
+        return write_table(url, frame, options, storage_options)
 
     # What all of these stand on ---------------------------------------------------------------------------------------
 
