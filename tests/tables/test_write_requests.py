@@ -21,7 +21,7 @@ from holdall_store.transfer import _s3_put
 def no_records() -> None:
     """Forget the records that other tests read, and what they know of the server."""
     _history._cache = _history._Cache()
-    _target._honest.clear()
+    _target._storages.clear()
 
 
 def put(lake: Lake, table: Any, key: str = "lake/t", **options: Any) -> Any:

@@ -106,8 +106,7 @@ class ObjectStorage(Storage):
             body = bytearray()
             for part in parts:
                 body += as_bytes(part)
-        if not self._probed:
-            self.check_create_if_absent()
+        self.check_create_if_absent()
         self._put(key, body)
         return len(body)
 
@@ -154,8 +153,10 @@ class ObjectStorage(Storage):
         """Raise `AccessDeniedError` where the server overwrites what is to be created only if it is absent.
 
         The same bytes are created twice under one name: a server that honours ``If-None-Match: *`` refuses the second
-        time, or the first time already, because an earlier process left them there.
+        time, or the first time already, because an earlier process left them there. What is known is not asked again.
         """
+        if self._probed:
+            return
         path = self._config.prefix + PROBE_NAME
         body = b"holdall looks here whether the server creates only what is absent\n"
 

@@ -351,7 +351,7 @@ def _alone(found: Found, address: Address, as_of: AsOf) -> _Seen:
 
 def _no_log(address: Address, as_of: AsOf) -> InvalidNameError:
     return InvalidNameError(
-        f"{address.text} has no versions, so nothing is known of what it was{describe(as_of)}: as_of= is for tables of Delta, of "
+        f"{address.text} has no log, so nothing is known of what it was{describe(as_of)}: as_of= is for tables of Delta, of "
         "Iceberg, and of Table.write."
     )
 

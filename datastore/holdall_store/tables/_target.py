@@ -33,8 +33,10 @@ _LOST: Final = frozenset(
     (None, errno.ECONNRESET, errno.ECONNABORTED, errno.ETIMEDOUT, errno.EPIPE, errno.ENETRESET, errno.EHOSTUNREACH)
 )
 
-_honest: set[str] = set()
-"""Buckets of servers other than Amazon's own that are known to create only what is absent."""
+STORAGES: Final = 64
+"""Tables that a process writes to again and again keep a connection, and what is known of their server."""
+
+_storages: dict[Any, Any] = {}
 
 
 class Target:
@@ -128,15 +130,16 @@ class _S3Target(Target):
     def __init__(self, source: Any, root: str) -> None:
         from holdall_store.storage.buckets import ObjectStorage
 
-        config = source.config
-        super().__init__(source, root, ObjectStorage(replace(config, prefix=root)), "")
+        config = replace(source.config, prefix=root)
+        storage = _storages.pop(config, None) or ObjectStorage(config)
+        _storages[config] = storage
+        while len(_storages) > STORAGES:
+            _storages.pop(next(iter(_storages)), None)
+        super().__init__(source, root, storage, "")
         self._bucket = config.bucket
-        self._needs_probe = not (config.is_native or config.single_writer)
 
     def prepare(self) -> None:
-        if self._needs_probe and self.source.identity not in _honest:
-            self._storage.check_create_if_absent()  # type: ignore[attr-defined]
-            _honest.add(self.source.identity)
+        self._storage.check_create_if_absent()  # type: ignore[attr-defined]
 
     def put(self, path: str, data: memoryview) -> None:
         from holdall_store.transfer._s3_names import Place
