@@ -527,3 +527,19 @@ def test_a_damaged_record_is_said(tmp_path: Path) -> None:
         Table(tmp_path).to_arrow()
     with pytest.raises(IntegrityError, match="00000000"):
         Table.write(tmp_path, ROWS)
+
+
+def test_engines_get_the_partitions_in_their_types(tmp_path: Path) -> None:
+    """What is handed to an engine has the live files alone, and the types that the log tells."""
+    frame = pa.table({"day": pa.array([dt.date(2026, 11, 1), None]), "s": ["08", None], "x": [1, 2]})
+    Table.write(tmp_path, frame.slice(1), partition_by=["day", "s"])
+    Table.write(tmp_path, frame, mode="overwrite", partition_by=["day", "s"], keep_replaced=True)
+    table = Table(tmp_path)
+
+    for found in (
+        table.to_duckdb().to_arrow_table(),
+        table.to_daft().to_arrow(),
+        table.dataset().to_table(),
+    ):
+        assert sorted(found.to_pylist(), key=repr) == rows_of(frame)
+        assert found.schema.field("day").type == pa.date32()

@@ -11,6 +11,7 @@ from holdall_store.storage.buckets import configured_region
 from holdall_store.tables._bound import plain
 from holdall_store.tables._handoff import HandOff
 from holdall_store.tables._keys import keys_for
+from holdall_store.tables._query import typed_array
 from holdall_store.tables._translate import Language, Path, condition_in, selection_in
 
 __all__ = ["to_daft"]
@@ -68,7 +69,7 @@ def _values(given: HandOff, names: Mapping[str, str]) -> Any:
 
     columns = [pa.array([_address(url) for url in given.urls], pa.string())]
     for at, name in enumerate(names):
-        columns.append(pa.array([file.values[at] for file, _ in given.files], given.query.table.field(name).type))
+        columns.append(typed_array([file.values[at] for file, _ in given.files], given.query.table.field(name).type))
     return pa.table(columns, names=[f"{_FILE} here", *names.values()])
 
 

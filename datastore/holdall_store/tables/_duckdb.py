@@ -8,6 +8,7 @@ from holdall_store.errors import MissingDependencyError, UnsupportedTypeError
 from holdall_store.tables._bound import plain
 from holdall_store.tables._dataset import make_dataset
 from holdall_store.tables._handoff import HandOff, refuse_same_names
+from holdall_store.tables._query import typed_array
 from holdall_store.tables._scan import Scan
 from holdall_store.tables._sql import DuckSql
 from holdall_store.tables._translate import condition_in, selection_in
@@ -66,7 +67,7 @@ def _read_parquet(given: HandOff, connection: Any) -> tuple[Any, dict[str, str]]
     names = {name: f"{_HERE} {name}" for name in listing.names}
     columns = [pa.array(given.urls, pa.string())]
     for at, name in enumerate(listing.names):
-        columns.append(pa.array([file.values[at] for file, _ in given.files], given.query.table.field(name).type))
+        columns.append(typed_array([file.values[at] for file, _ in given.files], given.query.table.field(name).type))
     values = connection.from_arrow(pa.table(columns, names=[f"{_HERE} file here", *names.values()]))
     return files.join(values, f'"{_FILE}" = "{_HERE} file here"'), names
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import decimal
 import functools
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,7 +16,17 @@ from holdall_store.tables._prune import CONSTANT_NULL, UNKNOWN, Bounds, outcomes
 from holdall_store.tables._resolve import Log, TableFile
 from holdall_store.tables._schema import Selection, leaves_below
 
-__all__ = ["GroupPlan", "Query", "bounds_of", "constant", "plan_file", "selection_of", "simplify", "typed_scalar"]
+__all__ = [
+    "GroupPlan",
+    "Query",
+    "bounds_of",
+    "constant",
+    "plan_file",
+    "selection_of",
+    "simplify",
+    "typed_array",
+    "typed_scalar",
+]
 
 CONSTANTS_KEPT: Final = 4096
 """Values of partitions that are kept as they are compared: they come again with every file and row group."""
@@ -119,6 +129,15 @@ def typed_scalar(value: Any, kind: Any) -> Any:
 
     scalar = value if isinstance(value, pa.Scalar) else pa.scalar(value)
     return scalar if kind is None or scalar.type == kind else scalar.cast(kind)
+
+
+def typed_array(values: Iterable[Any], kind: Any) -> Any:
+    """Return the values that the folders of files have for a column of type `kind`."""
+    import pyarrow as pa
+
+    inner = plain(kind)
+    array = pa.array([None if value is None else typed_scalar(value, inner) for value in values], inner)
+    return array if inner == kind else array.dictionary_encode().cast(kind)
 
 
 def simplify(condition: Condition | None, look: Look) -> Condition | bool:
