@@ -144,9 +144,9 @@ class Snapshot:
 
     @property
     def version(self) -> int | None:
-        """The version or snapshot of the log, if there is one."""
-        known = self.listing.pin or self.listing.log
-        return None if known is None else known.version
+        """The version that our own log says is read, if there is one."""
+        pin = self.listing.pin
+        return None if pin is None else pin.version
 
     @property
     def is_pinned(self) -> bool:

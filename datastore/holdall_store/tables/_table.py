@@ -135,7 +135,7 @@ class Table:
 
     @property
     def version(self) -> int | None:
-        """The version that is read, or the snapshot of Iceberg; ``None`` where there is no log."""
+        """The version that is read of a table that `write` wrote; ``None`` for all others."""
         version: int | None = self._snapshot.version
         return version
 
