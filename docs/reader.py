@@ -1,9 +1,9 @@
 """Reads a holdall store without holdall: what docs/format.md says, in the standard library, blake3 and zstandard.
 
-    python reader.py STORE                                        list namespaces, flows, runs and artifacts
+    python reader.py STORE                                        list namespaces, flows, runs, tasks and artifacts
     python reader.py STORE NAMESPACE FLOW RUN ARTIFACT [FOLDER]   print an artifact; write its buffers into FOLDER
 
-Every seal, table and chunk is checked, and what is not as it was written ends the program with status 1.
+A task is RUN/STEP/TASK, or RUN/STEP/TASK^ATTEMPT. Every seal, table and chunk is checked; damage ends this with status 1.
 """
 
 import base64
@@ -41,18 +41,18 @@ def complement(run: str) -> str:  # of the time: what follows it is random
     return run[:21].translate(str.maketrans("0123456789tT", "9876543210Tt")) + run[21:]
 
 
-def name_of(folder: Path) -> str:  # ^a is A, %hh is a byte of UTF-8
-    cased = re.sub(r"\^([a-z])", lambda match: match[1].upper(), folder.name).encode()
+def name_of(segment: str) -> str:  # ^a is A, %hh is a byte of UTF-8, and a ^ before anything else no part of a name
+    cased = re.sub(r"\^([a-z])", lambda match: match[1].upper(), re.sub(r"^\^(?![a-z])", "", segment)).encode()
     return re.sub(rb"%([0-9a-f]{2})", lambda match: bytes([int(match[1], 16)]), cased).decode()
 
 
-def read_run(path: Path) -> dict[str, Any]:
-    slots = sorted(each for each in path.iterdir() if each.is_file() and not each.name.startswith("."))
+def read_run(path: Path, place: str) -> dict[str, Any]:
     run: dict[str, Any] = {"status": "running", "artifacts": {}}
-    for number, slot in enumerate(slots):
+    for number, slot in enumerate(sorted(each for each in path.iterdir() if each.is_file() and each.name[:1] != ".")):
         record = unseal(slot)
-        place = (f"{record['slot']:08}", complement(record["run"]))
-        check(place == (slot.name, path.name) and record["slot"] == number, f"{slot}: a slot is missing, or elsewhere")
+        task = f"/{record['step']}/{record['task']}^{record.get('attempt', 0)}" if "step" in record else place[28:]
+        named = slot.name == f"{number:08}" and place == record["run"] + task.removesuffix("^0")
+        check(named and record["slot"] == number, f"{slot}: a slot is missing, or elsewhere")
         if record["event"] in ("open", "commit", "end"):
             run["status"] = record.get("status", "running")
             own = {name: (each, record.get("packs", [])) for name, each in record.get("artifacts", {}).items()}
@@ -112,10 +112,9 @@ def read_buffer(store: Path, ref: dict[str, Any], refs: list[dict[str, Any]]) ->
 
 
 def value_of(node: Any, buffers: list[bytes]) -> Any:
-    if not isinstance(node, dict):
-        return [value_of(item, buffers) for item in node] if isinstance(node, list) else node
-    if "$" not in node:
-        return {key: value_of(item, buffers) for key, item in node.items()}
+    if not isinstance(node, dict) or "$" not in node:
+        pairs = {key: value_of(item, buffers) for key, item in node.items()} if isinstance(node, dict) else node
+        return [value_of(item, buffers) for item in node] if isinstance(node, list) else pairs
     tag, raw = node["$"], buffers[node["buffer"]] if isinstance(node.get("buffer"), int) else b""
     if tag in ("tuple", "set", "frozenset", "dict", "ordereddict"):
         return value_of(node["items"], buffers)
@@ -128,19 +127,20 @@ def value_of(node: Any, buffers: list[bytes]) -> Any:
 
 def main(store: Path, *names: str) -> None:
     unseal(store / "holdall.json")
-    found = sorted((store / "runs").glob("*/*/*"))
-    runs = {(name_of(run.parent.parent), name_of(run.parent), complement(run.name)): run for run in found}
-    for key, run in [] if names else [(key, read_run(path)) for key, path in runs.items()]:
+    logs = {}
+    for path in sorted({slot.parent for slot in (store / "runs").rglob("[0-9]" * 8) if slot.is_file()}):
+        space, flow, name, *task = path.relative_to(store / "runs").parts
+        logs[name_of(space), name_of(flow), "/".join([complement(name), *map(name_of, task)])] = path
+    for key, run in [] if names else [(key, read_run(path, key[2])) for key, path in logs.items()]:
         print(*key, run["status"], *run["artifacts"], sep="\t")
-    if not names:
-        return
-    record, refs = read_run(runs[names[0], names[1], names[2]])["artifacts"][names[3]]
-    buffers = [read_buffer(store, ref, refs) for ref in record.get("buffers", [])]
-    node = json.loads(buffers.pop()) if record.get("spilled") else record["node"]
-    shown = {"node": node, "value": value_of(node, buffers), "buffers": [blake3(raw).hexdigest() for raw in buffers]}
-    print(json.dumps(shown, indent=1))
-    for number, raw in enumerate(buffers if names[4:] else []):
-        Path(names[4], str(number)).write_bytes(raw)
+    if names:
+        record, refs = read_run(logs[names[0], names[1], names[2]], names[2])["artifacts"][names[3]]
+        buffers = [read_buffer(store, ref, refs) for ref in record.get("buffers", [])]
+        node = json.loads(buffers.pop()) if record.get("spilled") else record["node"]
+        hashes = [blake3(raw).hexdigest() for raw in buffers]
+        print(json.dumps({"node": node, "value": value_of(node, buffers), "buffers": hashes}, indent=1))
+        for number, raw in enumerate(buffers if names[4:] else []):
+            Path(names[4], str(number)).write_bytes(raw)
 
 
 if __name__ == "__main__":

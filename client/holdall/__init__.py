@@ -36,6 +36,7 @@ from holdall_store import (
     StorageError,
     StoreNotFoundError,
     TableNotFoundError,
+    TaskNotFoundError,
     UnsafeLoadError,
     UnsupportedTypeError,
     nearest,
@@ -47,11 +48,14 @@ if TYPE_CHECKING:
     from holdall._client import Client
     from holdall._defaults import get_namespace, namespace
     from holdall._flow import Flow
+    from holdall._joined import JoinedRun, join
     from holdall._recorder import ActiveRun, current_run
     from holdall._run import Run
     from holdall._s3 import S3, Progress, RangeInfo, S3GetObject, S3Object, S3PutObject
     from holdall._s3_async import AsyncS3
     from holdall._session import alias, load, load_many, log, run, save, save_dir, save_file
+    from holdall._step import Step, Task
+    from holdall._steps import ActiveStep, ActiveTask
     from holdall._tables import Table, col
 
 __version__ = "0.1.0"
@@ -60,6 +64,8 @@ __all__ = [
     "S3",
     "AccessDeniedError",
     "ActiveRun",
+    "ActiveStep",
+    "ActiveTask",
     "AliasNotFoundError",
     "AlreadyExistsError",
     "Artifact",
@@ -75,6 +81,7 @@ __all__ = [
     "IntegrityError",
     "InvalidFilterError",
     "InvalidNameError",
+    "JoinedRun",
     "MissingDependencyError",
     "NamespaceNotFoundError",
     "NotFoundError",
@@ -88,10 +95,13 @@ __all__ = [
     "S3GetObject",
     "S3Object",
     "S3PutObject",
+    "Step",
     "StorageError",
     "StoreNotFoundError",
     "Table",
     "TableNotFoundError",
+    "Task",
+    "TaskNotFoundError",
     "UnsafeLoadError",
     "UnsupportedTypeError",
     "__version__",
@@ -99,6 +109,7 @@ __all__ = [
     "col",
     "current_run",
     "get_namespace",
+    "join",
     "load",
     "load_many",
     "log",
@@ -113,10 +124,13 @@ __all__ = [
 
 _PLACES = {
     "ActiveRun": "_recorder",
+    "ActiveStep": "_steps",
+    "ActiveTask": "_steps",
     "Artifact": "_artifact",
     "AsyncS3": "_s3_async",
     "Client": "_client",
     "Flow": "_flow",
+    "JoinedRun": "_joined",
     "Progress": "_s3",
     "RangeInfo": "_s3",
     "Run": "_run",
@@ -124,11 +138,14 @@ _PLACES = {
     "S3GetObject": "_s3",
     "S3Object": "_s3",
     "S3PutObject": "_s3",
+    "Step": "_step",
     "Table": "_tables",
+    "Task": "_step",
     "alias": "_session",
     "col": "_tables",
     "current_run": "_recorder",
     "get_namespace": "_defaults",
+    "join": "_joined",
     "load": "_session",
     "load_many": "_session",
     "log": "_session",

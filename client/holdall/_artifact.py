@@ -14,7 +14,7 @@ from holdall._messages import shown, with_article
 from holdall._reference import Reference
 from holdall._text import size_text
 from holdall.store import HoldallError, UnsupportedTypeError
-from holdall_store.format import run_prefix
+from holdall_store.format import run_prefix, task_prefix
 from holdall_store.repository import StoredArtifact, parse_time
 
 if TYPE_CHECKING:
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from holdall_store.tables import Table
 
 __all__ = ["Artifact"]
+__all__ = ["Artifact", "TaskPlace"]
+
+TaskPlace = tuple[str, str, int | None]
+"""Step, task and attempt: of what no task saved there are none, and what is not recorded yet has no attempt."""
 
 
 class Artifact:
@@ -31,13 +35,24 @@ class Artifact:
     _stored: StoredArtifact
     _name: str
     _place: tuple[str, str, str]
+    _task: TaskPlace | None
 
     def __init__(self, reference: str) -> None:
         found = Client().artifact(reference)
         self._client, self._place, self._name, self._stored = found._client, found._place, found._name, found._stored
+        self._task = found._task
 
     @classmethod
-    def _of(cls, client: Client, namespace: str, flow: str, run: str, name: str, stored: StoredArtifact) -> Artifact:
+    def _of(
+        cls,
+        client: Client,
+        namespace: str,
+        flow: str,
+        run: str,
+        name: str,
+        stored: StoredArtifact,
+        task: TaskPlace | None = None,
+    ) -> Artifact:
         artifact = cls.__new__(cls)
         artifact._client, artifact._place, artifact._name, artifact._stored = (
             client,
@@ -45,6 +60,7 @@ class Artifact:
             name,
             stored,
         )
+        artifact._task = task
         return artifact
 
     @property
@@ -76,7 +92,8 @@ class Artifact:
     def reference(self) -> str:
         """The reference that always means exactly this artifact."""
         namespace, flow, run = self._place
-        return str(Reference(namespace, flow, self._name, run=run))
+        step, task, attempt = self._task or (None, None, None)
+        return str(Reference(namespace, flow, self._name, run=run, step=step, task=task, attempt=attempt))
 
     @property
     def type(self) -> str:
@@ -127,7 +144,7 @@ class Artifact:
         allowed = self._client.trust if trust is None else trust
         try:
             return self._client.repository.load(
-                self._stored, columns=columns, trust=allowed, verify=verify, log=run_prefix(*self._place)
+                self._stored, columns=columns, trust=allowed, verify=verify, log=self._log()
             )
         except HoldallError as error:
             raise self._named(error) from error.__cause__
@@ -153,9 +170,7 @@ class Artifact:
     def __getitem__(self, key: str | int) -> Any:
         """Load one part of a saved dict or list, and nothing else of it: ``run["weights"]["layer1"]``."""
         try:
-            return self._client.repository.load(
-                self._stored, key=key, trust=self._client.trust, log=run_prefix(*self._place)
-            )
+            return self._client.repository.load(self._stored, key=key, trust=self._client.trust, log=self._log())
         except HoldallError as error:
             raise self._named(error) from error.__cause__
 
@@ -205,7 +220,7 @@ class Artifact:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # With its record, so that it stays what it is when its name is saved again, and is found without looking.
-        return Artifact._of, (self._client, *self._place, self._name, self._stored)
+        return Artifact._of, (self._client, *self._place, self._name, self._stored, self._task)
 
     def __repr__(self) -> str:
         return f"Artifact({self.reference!r}, {self.type}, {size_text(self.size)})"
@@ -232,6 +247,13 @@ class Artifact:
             )
         except HoldallError as error:
             raise self._named(error) from error.__cause__
+
+    def _log(self) -> str:
+        """Return the prefix of the log whose records tell of it."""
+        if self._task is None:
+            return run_prefix(*self._place)
+        step, task, attempt = self._task
+        return task_prefix(*self._place, step, task, attempt or 0)
 
     def _check_file(self, instead: str) -> None:
         if self.type != "file":

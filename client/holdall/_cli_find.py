@@ -220,8 +220,8 @@ def flow_json(flow: Flow, newest: Entry | None, *, whole: bool = False) -> dict[
     return told
 
 
-def run_json(run: Entry) -> dict[str, Any]:
-    """Return what is told of a run; of one that cannot be read, why."""
+def run_json(run: Entry, *, whole: bool = False) -> dict[str, Any]:
+    """Return what is told of a run; of one that cannot be read, why. Its steps are told with `whole` alone."""
     if isinstance(run, Unreadable):
         place = {"namespace": run.namespace, "flow": run.flow, "finished": None, "seconds": None, "exception": None}
         empty: dict[str, Any] = {"tags": [], "params": {}, "metrics": {}, "info": {}, "artifacts": []}
@@ -245,6 +245,7 @@ def run_json(run: Entry) -> dict[str, Any]:
         and {"type": exception.type, "message": exception.message, "traceback": exception.traceback},
         "info": plain(dict(run.info)),
         "artifacts": [artifact_json(artifact) for artifact in run],
+        **({"steps": [node._asdict() for node in run.graph().nodes]} if whole and run._view.has_tasks else {}),
     }
 
 

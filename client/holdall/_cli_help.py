@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["CAT", "CP", "DOCTOR", "DU", "EPILOG", "GET", "LS", "MAIN_EXAMPLES", "PUT", "SHOW", "SYNC"]
+__all__ = ["CAT", "CP", "DOCTOR", "DU", "EPILOG", "EXEC", "GET", "GRAPH", "LS", "MAIN_EXAMPLES", "PUT", "SHOW", "SYNC"]
 
 EPILOG: Final = """\
 references:
@@ -54,6 +54,23 @@ examples:
   holdall show churn:latest         the newest successful run
   holdall show churn@20261123T0814  one run, with its traceback if it failed
   holdall show churn/model          one artifact, and the line that loads it
+"""
+
+GRAPH: Final = """
+examples:
+  holdall graph churn                      the newest run of a flow, as text
+  holdall graph churn@20261123T0814        one run
+  holdall graph churn --svg > churn.svg    a drawing
+  holdall graph churn --json               steps, parents, tasks and status, for programs
+"""
+
+EXEC: Final = """
+The command, and all that it starts, finds the run in HOLDALL_RUN: holdall.join() in Python. The run has failed if the command
+fails; the exit code is that of the command. Options stand before the flow.
+
+examples:
+  holdall exec churn -- python train.py
+  holdall exec --tag nightly --param lr=0.1 churn -- sh -c 'for i in 1 2 3; do python task.py $i; done'
 """
 
 GET: Final = """

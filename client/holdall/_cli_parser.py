@@ -12,7 +12,9 @@ from holdall._cli_help import (
     DOCTOR,
     DU,
     EPILOG,
+    EXEC,
     GET,
+    GRAPH,
     LS,
     MAIN_EXAMPLES,
     PUT,
@@ -68,6 +70,13 @@ def make_parser() -> argparse.ArgumentParser:
     _add_views(add)
     _add_transfers(add)
     _add_bulk(add)
+    runs = add("exec", "_cli_steps", "Record a run for as long as a command takes", EXEC, opens_store=False)
+    runs.add_argument("flow", metavar="FLOW", help="the flow of the run")
+    runs.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="the command, with its arguments")
+    runs.add_argument("--tag", action="append", default=[], dest="tags", metavar="TAG", help="a tag of the run")
+    runs.add_argument(
+        "--param", action="append", default=[], dest="params", metavar="NAME=VALUE", help="a parameter of the run"
+    )
     doctor = add("doctor", "_cli_doctor", "Check what holdall stands on", DOCTOR, opens_store=False)
     _add_formats(doctor, quiet="write only the names of what is not ok")
     return parser
@@ -109,6 +118,10 @@ def _add_views(add: _Add) -> None:
     show.add_argument("target", metavar="REF", help="a flow, or the reference of a run or an artifact")
     for command in (ls, show):
         _add_formats(command, quiet="write references or URLs only, one a line")
+    graph = add("graph", "_cli_steps", "Show the steps of a run, and what comes after what", GRAPH)
+    graph.add_argument("target", metavar="RUN", help="the reference of a run; of a flow it is the newest run")
+    graph.add_argument("--svg", action="store_true", help="write a drawing instead of text")
+    _add_formats(graph, quiet="")
     _add_s3(ls)
 
 

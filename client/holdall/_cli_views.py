@@ -175,7 +175,7 @@ def _run_row(run: Entry, namespaces: bool) -> list[str | Styled]:
         return [run.id, _status(run), "", "", "", "", "", *([run.namespace] if namespaces else [])]
     metrics = " ".join(f"{name}={number_text(value)}" for name, value in run.metrics.items())
     row: list[str | Styled] = [run.id, _status(run), time_text(run.created_at), duration_text(run.duration)]
-    row += [metrics, ", ".join(sorted(run.tags)), listed(run.keys(), NAMES_SHOWN)]
+    row += [metrics, ", ".join(sorted(run.tags)), listed(list(run._view.artifacts), NAMES_SHOWN)]
     return [*row, run.namespace] if namespaces else row
 
 
@@ -230,7 +230,7 @@ def _show_flow(flow: Flow, output: Output) -> int:
 
 def _show_run(run: Run, output: Output) -> None:
     if output.as_json:
-        output.json(run_json(run))
+        output.json(run_json(run, whole=True))
         return
     if output.quiet:
         output.line(run_reference(run))
@@ -249,6 +249,11 @@ def _show_run(run: Run, output: Output) -> None:
     )
     _section("parameters", _params(run), output)
     _section("metrics", {name: number_text(value) for name, value in run.metrics.items()}, output)
+    if run._view.has_tasks:
+        output.line()
+        output.line(Styled("STEPS", "dim"))
+        for line in run.graph().text.splitlines():
+            output.line(line)
     if len(run):
         output.line()
         _write_artifacts(list(run), output)

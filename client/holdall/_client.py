@@ -223,6 +223,10 @@ class Client:
                 f"{str(parsed)!r} names no artifact: write flow/artifact, for example '{parsed.flow}/model'.{last}"
             )
         run = self.run_of(parsed, having=parsed.artifact)
+        if parsed.task is not None:
+            from holdall._step import task_artifact
+
+            return task_artifact(run, parsed)
         return run[parsed.artifact]
 
     def load(

@@ -122,8 +122,9 @@ class Flow:
         known: dict[str, str] = {}
         unsuccessful = ""
         for count, view in enumerate(self._views()):
-            if artifact in view.artifacts and view.status == "succeeded":
-                return Run._of(self._client, view)
+            run = Run._of(self._client, view)
+            if view.status == "succeeded" and artifact in run:
+                return run
             if artifact in view.artifacts and not unsuccessful:
                 unsuccessful = (
                     f" Run {view.run}, which is {view.status}, holds it: '{self._name}/{artifact}@{view.run}'."

@@ -29,10 +29,32 @@ if TYPE_CHECKING:
     from holdall._artifact import Artifact
     from holdall._client import Client
     from holdall._flow import Flow
+    from holdall._recorded import Recorded
     from holdall._run import Run
     from holdall._runs import Runs
 
-__all__ = ["artifact_html", "client_html", "flow_html", "run_html", "runs_html"]
+__all__ = [
+    "artifact_html",
+    "artifacts_table",
+    "box",
+    "client_html",
+    "code",
+    "facts_table",
+    "failure",
+    "flow_html",
+    "listed",
+    "metrics_table",
+    "never_raise",
+    "none",
+    "run_html",
+    "runs_html",
+    "status_mark",
+    "table",
+    "take",
+    "title",
+    "when",
+    "who",
+]
 
 ROWS_MAX: Final = 20
 """A view is a look, not a dump; it also bounds what is read to make one."""
@@ -44,7 +66,12 @@ TRACEBACK_LINES_MAX: Final = 40
 
 _P = ParamSpec("_P")
 
-_MARKS: Final = {"succeeded": ("✓", "#1f9d55"), "failed": ("✗", "#e5484d"), "running": ("●", "#d08700")}
+_MARKS: Final = {
+    "succeeded": ("✓", "#1f9d55"),
+    "failed": ("✗", "#e5484d"),
+    "died": ("✗", "#e5484d"),
+    "running": ("●", "#d08700"),
+}
 
 _LINE: Final = "1px solid rgba(128,128,128,.28)"
 _BOX: Final = f"margin:.4em 0;padding:.6em .9em;border:{_LINE};border-radius:6px;display:inline-block;max-width:100%;overflow-x:auto;"
@@ -57,7 +84,7 @@ class _Html(str):
     __slots__ = ()
 
 
-def _never_raise(view: Callable[_P, str]) -> Callable[_P, str]:
+def never_raise(view: Callable[_P, str]) -> Callable[_P, str]:
     """Return a view that shows why it is short instead of raising: a broken look must not look like broken work."""
 
     def show(*args: _P.args, **kwargs: _P.kwargs) -> str:
@@ -65,12 +92,12 @@ def _never_raise(view: Callable[_P, str]) -> Callable[_P, str]:
             return view(*args, **kwargs)
         except Exception as error:  # noqa: BLE001 - whatever it is, the notebook's cell is not to blame
             message = str(error) if isinstance(error, HoldallError) else f"{type(error).__name__}: {error}"
-            return _box(_tag("div", _code(repr(args[0]))), _tag("div", f"⚠ {message}"))
+            return box(_tag("div", code(repr(args[0]))), _tag("div", f"⚠ {message}"))
 
     return show
 
 
-@_never_raise
+@never_raise
 def client_html(client: Client) -> str:
     """Return the view of a client: where it looks, and the flows there."""
     client.repository.record()  # where there is no store, that is what to say
@@ -79,50 +106,50 @@ def client_html(client: Client) -> str:
     catalog = client.repository.catalog
     every = ((space, flow) for space in looks for flow in catalog.flows(space))
     # One listing for each row: the newest run's id tells its time, so that nothing has to be read.
-    rows, more = _take((space, flow) for space, flow in every)
-    table = []
+    rows, more = take((space, flow) for space, flow in every)
+    shown = []
     for space, flow in rows:
         newest = next(catalog.run_ids(space, flow), "")
         cells = [
             _tag("b", flow),
             *([space] if client.namespace is None else []),
             _when_of_id(newest),
-            _code(newest),
+            code(newest),
         ]
-        table.append(cells)
+        shown.append(cells)
     heads = ["flow", *(["namespace"] if client.namespace is None else []), "newest run", ""]
-    return _box(
-        _title("Client", place_text(client.url)),
-        _facts(
+    return box(
+        title("Client", place_text(client.url)),
+        facts_table(
             {
                 "namespace": client.namespace or "all of them",
-                "others" if client.namespace else "namespaces": _listed(
+                "others" if client.namespace else "namespaces": listed(
                     [space for space in spaces if space != client.namespace]
                 ),
                 "pickles": "" if client.trusted else "not loaded from here without trust=True",
             }
         ),
-        _table(heads, table, more, "flows")
-        if table
-        else _none(f"No flows in {client.namespace or 'any namespace'} yet."),
+        table(heads, shown, more, "flows")
+        if shown
+        else none(f"No flows in {client.namespace or 'any namespace'} yet."),
     )
 
 
-@_never_raise
+@never_raise
 def flow_html(flow: Flow) -> str:
     """Return the view of a flow: its newest runs."""
-    runs, more = _take(flow.runs(limit=ROWS_MAX + 1))
-    table, hidden = _runs_table(runs, several=len(flow.namespaces) > 1, more=more)
-    return _box(_title("Flow", flow.name, ", ".join(flow.namespaces[:3]), place_text(flow.client.url)), table, hidden)
+    runs, more = take(flow.runs(limit=ROWS_MAX + 1))
+    shown, hidden = _runs_table(runs, several=len(flow.namespaces) > 1, more=more)
+    return box(title("Flow", flow.name, ", ".join(flow.namespaces[:3]), place_text(flow.client.url)), shown, hidden)
 
 
-@_never_raise
+@never_raise
 def runs_html(runs: Runs) -> str:
     """Return the view of runs that were chosen."""
     flow = runs._flow
-    taken, more = _take(runs)
-    table, hidden = _runs_table(taken, several=len(flow.namespaces) > 1, more=more)
-    return _box(_title("Runs", repr(runs)[5:-1], place_text(flow.client.url)), table, hidden)
+    taken, more = take(runs)
+    shown, hidden = _runs_table(taken, several=len(flow.namespaces) > 1, more=more)
+    return box(title("Runs", repr(runs)[5:-1], place_text(flow.client.url)), shown, hidden)
 
 
 def _runs_table(runs: Sequence[Run], *, several: bool, more: bool) -> tuple[str, str]:
@@ -135,10 +162,10 @@ def _runs_table(runs: Sequence[Run], *, several: bool, more: bool) -> tuple[str,
         last = run.metrics
         rows.append(
             [
-                _status(run.status),
-                _code(run.id),
+                status_mark(run.status),
+                code(run.id),
                 *([run.namespace] if several else []),
-                _when(run.created_at),
+                when(run.created_at),
                 duration_text(run.duration),
                 *([_tags(run.tags)] if tagged else []),
                 *(number_text(last[name]) if name in last else "" for name in metrics),
@@ -147,52 +174,55 @@ def _runs_table(runs: Sequence[Run], *, several: bool, more: bool) -> tuple[str,
     heads = ["", "run", *(["namespace"] if several else []), "began", "took", *(["tags"] if tagged else []), *metrics]
     hidden = len(names) - len(metrics)
     return (
-        _table(heads, rows, more, "runs", numbers=("took", *metrics)) if rows else _none("No runs."),
-        _none(f"{count_text(hidden, 'more metric')}: run.metrics has them all.") if hidden else "",
+        table(heads, rows, more, "runs", numbers=("took", *metrics)) if rows else none("No runs."),
+        none(f"{count_text(hidden, 'more metric')}: run.metrics has them all.") if hidden else "",
     )
 
 
-@_never_raise
+@never_raise
 def run_html(run: Run) -> str:
     """Return the view of a run: how it went, who made it with what, and what it saved."""
     exception = run.exception
-    return _box(
-        _title("Run", run.pathspec, run.namespace, place_text(run.client.url)),
-        _facts(
+    from holdall._html_steps import steps_table
+
+    return box(
+        title("Run", run.pathspec, run.namespace, place_text(run.client.url)),
+        facts_table(
             {
-                "status": _status(run.status, word=True),
-                "began": _when(run.created_at, full=True),
+                "status": status_mark(run.status, word=True),
+                "began": when(run.created_at, full=True),
                 "took": duration_text(run.duration),
-                "by": _who(run.info),
+                "by": who(run.info),
                 "commit": _commit(run.info),
                 "command": _command(run.info),
                 "tags": _tags(run.tags),
             }
         ),
-        _failure(exception.type, exception.message, exception.traceback) if exception else "",
+        failure(exception.type, exception.message, exception.traceback) if exception else "",
         _pairs("parameter", _params(run)),
-        _pairs("metric", {name: number_text(value) for name, value in run.metrics.items()}),
-        _artifacts(run),
+        metrics_table(run),
+        steps_table(run),
+        artifacts_table(run),
     )
 
 
-@_never_raise
+@never_raise
 def artifact_html(artifact: Artifact) -> str:
     """Return the view of an artifact: what it is, and the line that loads it."""
     libraries = [f"{name} {version}" for name, version in artifact.libraries.items()]
-    return _box(
-        _title("Artifact", artifact.name, f"{artifact.flow}@{artifact.run_id}", artifact.namespace),
-        _facts(
+    return box(
+        title("Artifact", artifact.name, f"{artifact.flow}@{artifact.run_id}", artifact.namespace),
+        facts_table(
             {
-                "type": _code(artifact.type),
+                "type": code(artifact.type),
                 "size": f"{size_text(artifact.size)} ({new_text(artifact._stored.record, sentence=True)})",
-                "saved": _when(artifact.created_at, full=True),
-                "digest": _code(artifact.digest[:16], title=artifact.digest),
-                "libraries": _listed(libraries),
+                "saved": when(artifact.created_at, full=True),
+                "digest": code(artifact.digest[:16], title=artifact.digest),
+                "libraries": listed(libraries),
                 "pickle": "loading it runs code that is stored in it" if artifact.runs_code else "",
             }
         ),
-        _tag("pre", _code(_snippet(artifact)), style=_PRE),
+        _tag("pre", code(_snippet(artifact)), style=_PRE),
     )
 
 
@@ -216,18 +246,24 @@ def _params(run: Run) -> Mapping[str, str]:
         return {"⚠": str(error)}
 
 
-def _artifacts(run: Run) -> str:
+def metrics_table(run: Recorded) -> str:
+    """Return the last value of each metric."""
+    return _pairs("metric", {name: number_text(value) for name, value in run.metrics.items()})
+
+
+def artifacts_table(run: Recorded) -> str:
+    """Return what a run or a task saved."""
     if not len(run):
-        return _none("No artifacts.")
-    artifacts, more = _take(iter(run))
+        return none("No artifacts.")
+    artifacts, more = take(iter(run))
     rows = [
-        [_tag("b", each.name), _code(each.type), size_text(each.size), new_text(each._stored.record)]
+        [_tag("b", each.name), code(each.type), size_text(each.size), new_text(each._stored.record)]
         for each in artifacts
     ]
-    return _table(["artifact", "type", "size", "new bytes"], rows, more, "artifacts", numbers=("size", "new bytes"))
+    return table(["artifact", "type", "size", "new bytes"], rows, more, "artifacts", numbers=("size", "new bytes"))
 
 
-def _failure(kind: str, message: str, traceback: str) -> str:
+def failure(kind: str, message: str, traceback: str) -> str:
     lines = traceback.rstrip().splitlines()
     shown = _Html("\n".join(_escape(line) for line in lines[-TRACEBACK_LINES_MAX:]))
     told = _tag("div", _Html(_tag("b", kind) + _escape(f": {message}" if message else "")), style="margin:.4em 0;")
@@ -235,11 +271,11 @@ def _failure(kind: str, message: str, traceback: str) -> str:
         return told
     return told + _tag(
         "details",
-        _Html(_tag("summary", "traceback", style="cursor:pointer;") + _tag("pre", _code(shown), style=_PRE)),
+        _Html(_tag("summary", "traceback", style="cursor:pointer;") + _tag("pre", code(shown), style=_PRE)),
     )
 
 
-def _who(info: Mapping[str, Any]) -> str:
+def who(info: Mapping[str, Any]) -> str:
     user, host, python = (value_text(info.get(name, "")) for name in ("user", "host", "python"))
     return " · ".join(
         part for part in (f"{user} on {host}" if host else user, f"Python {python}" if python else "") if part
@@ -253,31 +289,31 @@ def _commit(info: Mapping[str, Any]) -> str:
     branch = f" on {value_text(git['branch'])}" if git.get("branch") else ""
     changed = ", with changes that were not committed" if git.get("dirty") else ""
     commit = value_text(git["commit"])
-    return _Html(_code(commit[:12], title=commit) + _escape(branch + changed))
+    return _Html(code(commit[:12], title=commit) + _escape(branch + changed))
 
 
 def _command(info: Mapping[str, Any]) -> str:
     command = info.get("command")
     if not isinstance(command, Sequence) or isinstance(command, str) or not command:
         return ""
-    return _code(value_text(" ".join(map(str, command))))
+    return code(value_text(" ".join(map(str, command))))
 
 
-def _status(status: str, *, word: bool = False) -> _Html:
+def status_mark(status: str, *, word: bool = False) -> _Html:
     mark, color = _MARKS.get(status, ("?", "inherit"))
     shown = f"{mark} {status}" if word else mark
     return _tag("span", shown, style=f"color:{color};font-weight:600;white-space:nowrap;", title=status)
 
 
 def _tags(tags: Iterable[str]) -> str:
-    return _listed(sorted(tags))
+    return listed(sorted(tags))
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:ROWS_MAX]) + (", …" if len(names) > ROWS_MAX else "")
 
 
-def _when(moment: dt.datetime, *, full: bool = False) -> _Html:
+def when(moment: dt.datetime, *, full: bool = False) -> _Html:
     return _tag(
         "span",
         time_text(moment, full=full),
@@ -290,23 +326,23 @@ def _when_of_id(run_id: str) -> str:
     """Return the time in a run id, which is UTC."""
     if not run_id:
         return ""
-    return _when(dt.datetime.strptime(run_id[:15], "%Y%m%dT%H%M%S").replace(tzinfo=dt.UTC))
+    return when(dt.datetime.strptime(run_id[:15], "%Y%m%dT%H%M%S").replace(tzinfo=dt.UTC))
 
 
-def _take(items: Iterable[Any]) -> tuple[list[Any], bool]:
+def take(items: Iterable[Any]) -> tuple[list[Any], bool]:
     """Return the first `ROWS_MAX` items, and whether there are more."""
     taken = list(itertools.islice(items, ROWS_MAX + 1))
     return taken[:ROWS_MAX], len(taken) > ROWS_MAX
 
 
-def _title(kind: str, name: str, *places: str) -> _Html:
+def title(kind: str, name: str, *places: str) -> _Html:
     rest = " · ".join(place for place in places if place)
     quiet = _tag("span", rest, style="opacity:.65;") if rest else ""
     heading = _tag("span", kind, style="opacity:.65;") + " " + _tag("b", name) + (" &nbsp; " + quiet if quiet else "")
     return _tag("div", _Html(heading), style="margin:0 0 .4em;")
 
 
-def _facts(facts: Mapping[str, str]) -> str:
+def facts_table(facts: Mapping[str, str]) -> str:
     """Return a table of names and values; a fact without a value is left out."""
     rows = [
         _row([_cell("th", name, border=False), _cell("td", value, border=False)])
@@ -319,11 +355,11 @@ def _facts(facts: Mapping[str, str]) -> str:
 def _pairs(what: str, pairs: Mapping[str, str]) -> str:
     if not pairs:
         return ""
-    rows, more = _take(pairs.items())
-    return _table([what, "value"], [[_tag("b", name), value] for name, value in rows], more, f"{what}s")
+    rows, more = take(pairs.items())
+    return table([what, "value"], [[_tag("b", name), value] for name, value in rows], more, f"{what}s")
 
 
-def _table(
+def table(
     heads: Sequence[str], rows: Iterable[Sequence[str]], more: bool, what: str, *, numbers: Collection[str] = ()
 ) -> str:
     """Return a table; the columns of `numbers` are aligned at their last digit."""
@@ -332,7 +368,7 @@ def _table(
     body = "".join(_row([_cell("td", cell, side) for cell, side in zip(row, sides, strict=True)]) for row in rows)
     inner = _Html(_tag("thead", head) + _tag("tbody", _Html(body)))
     table = _tag("table", inner, style="border-collapse:collapse;margin:.3em 0 .5em;")
-    return table + (_none(f"… and more {what}.") if more else "")
+    return table + (none(f"… and more {what}.") if more else "")
 
 
 def _row(cells: Sequence[_Html]) -> _Html:
@@ -348,11 +384,11 @@ def _cell(name: str, content: str, side: str = "left", *, border: bool = True) -
     return _tag(name, content, style=style, align=side)
 
 
-def _none(text: str) -> _Html:
+def none(text: str) -> _Html:
     return _tag("div", text, style="opacity:.65;margin:.2em 0;")
 
 
-def _box(*parts: str) -> str:
+def box(*parts: str) -> str:
     return _tag("div", _Html("".join(parts)), style=_BOX)
 
 
@@ -363,7 +399,7 @@ def _tag(name: str, content: str, **attributes: str) -> _Html:
     return _Html(f"<{name}{written}>{inner}</{name}>")
 
 
-def _code(content: str, **attributes: str) -> _Html:
+def code(content: str, **attributes: str) -> _Html:
     # Jupyter paints a box behind code, of which a table would be full.
     return _tag("code", content, style="background:none;color:inherit;padding:0;", **attributes)
 

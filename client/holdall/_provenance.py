@@ -16,7 +16,7 @@ from holdall._values import clean_text
 if TYPE_CHECKING:
     import subprocess
 
-__all__ = ["Provenance", "mask_secrets"]
+__all__ = ["Provenance", "mask_secrets", "process_info"]
 
 GIT_SECONDS_MAX: Final = 5.0
 """A repository on a slow disk must not hold a run up for longer than this."""
@@ -42,6 +42,16 @@ def _secret_patterns() -> tuple[re.Pattern[str], ...]:
     return tuple(map(re.compile, (option, value, authorization, r"(\w+://[^/\s:@]*:)[^/\s@]+(@)")))
 
 
+def process_info(user: str) -> dict[str, Any]:
+    """Return who runs this process, where it runs, and what tells it from a later one of the same number."""
+    return {
+        "user": user,
+        "host": clean_text(os.uname().nodename),
+        "pid": os.getpid(),
+        "python": ".".join(map(str, sys.version_info[:3])),
+    }
+
+
 class Provenance:
     """Gathers what is worth knowing about this process; git is asked in the background, while the caller computes."""
 
@@ -55,12 +65,9 @@ class Provenance:
         """Return all of it as plain JSON values."""
         machine = os.uname()
         info: dict[str, Any] = {
-            "user": self._user,
-            "host": clean_text(machine.nodename),
-            "pid": os.getpid(),
+            **process_info(self._user),
             "command": [clean_text(argument) for argument in mask_secrets(_command_line())],
             "folder": clean_text(_folder_name()),
-            "python": ".".join(map(str, sys.version_info[:3])),
             "platform": f"{machine.sysname} {machine.release} {machine.machine}",
             "packages": installed_packages(),
         }

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from typing import Final
 
 from holdall.store import InvalidNameError
 from holdall_store.format import check_name, check_namespace
 
-__all__ = ["Reference"]
+__all__ = ["Reference", "is_run_id", "split_attempt"]
 
 _GRAMMAR = "References are written [namespace/]flow[/artifact][:alias|@run], for example 'churn/model:champion'."
 
@@ -16,22 +17,36 @@ _GRAMMAR = "References are written [namespace/]flow[/artifact][:alias|@run], for
 _RUN_ID = re.compile("[0-9]{8}T[0-9]{12}-[a-z2-7]{6}")
 
 
+TASK_ARTIFACT_PARTS: Final = 5
+"""``flow/run/step/task/artifact``"""
+
+ATTEMPT_DIGITS_MAX: Final = 6
+"""As many as a key has room for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Names an artifact, a run or a flow; at most one of `alias` and `run` is given."""
+    """Names an artifact, a run or a flow; at most one of `alias` and `run` is given.
+
+    Of a task's artifact, the step and the task are named as well, and the attempt where one is meant.
+    """
 
     namespace: str | None = None
     flow: str | None = None
     artifact: str | None = None
     alias: str | None = None
     run: str | None = None
+    step: str | None = None
+    task: str | None = None
+    attempt: int | None = None
 
     @classmethod
     def parse(cls, text: str, *, lone: str = "flow") -> Reference:
         """Return the reference that `text` writes; `lone` says what a single name stands for: ``flow`` or ``artifact``.
 
         A first part with a colon in it, such as ``user:ana``, is a namespace. A whole run id in the middle, as of
-        ``Run.pathspec`` with an artifact behind it, means that run. Raises `InvalidNameError`.
+        ``Run.pathspec`` with an artifact behind it, means that run; a step and a task may stand between, as in
+        ``flow/run/step/task/artifact``, and an attempt, as in ``task:1``. Raises `InvalidNameError`.
         """
         if not isinstance(text, str):
             raise InvalidNameError(f"A reference is a string, not {type(text).__name__}. {_GRAMMAR}")
@@ -39,6 +54,8 @@ class Reference:
         namespace = None
         if len(parts) > 1 and ":" in parts[0]:
             namespace = check_namespace(parts.pop(0))
+        if len(parts) == TASK_ARTIFACT_PARTS and parts[1][:1].isdigit():
+            return cls._of_task(namespace, parts, text)
         if len(parts) == 3 and _RUN_ID.fullmatch(parts[1]) and not set(parts[2]) & {":", "@"}:
             parts = [parts[0], f"{parts[2]}@{parts[1]}"]
         elif namespace is None and len(parts) == 3:
@@ -54,13 +71,45 @@ class Reference:
             return cls(None, None, check_name(names[0], "artifact"), alias, run)
         return cls(namespace, names[0], names[1] if len(names) == 2 else None, alias, run)
 
+    @classmethod
+    def _of_task(cls, namespace: str | None, parts: list[str], text: str) -> Reference:
+        flow, run, step, task, artifact = parts
+        task, attempt = split_attempt(task, text)
+        return cls(
+            namespace,
+            check_name(flow, "flow"),
+            check_name(artifact, "artifact"),
+            None,
+            _check_run(run, text),
+            check_name(step, "step"),
+            check_name(task, "task"),
+            attempt,
+        )
+
     def at(self, run: str) -> Reference:
         """Return this reference, fixed to a run."""
         return replace(self, run=run, alias=None)
 
     def __str__(self) -> str:
+        if self.step:
+            attempt = "" if self.attempt is None else f":{self.attempt}"
+            parts = (self.namespace, self.flow, self.run, self.step, f"{self.task}{attempt}", self.artifact)
+            return "/".join(part for part in parts if part)
         names = "/".join(name for name in (self.namespace, self.flow, self.artifact) if name)
         return names + (f":{self.alias}" if self.alias else "") + (f"@{self.run}" if self.run else "")
+
+
+def is_run_id(text: str) -> bool:
+    """Tell whether `text` is a whole run id, rather than the beginning of one."""
+    return _RUN_ID.fullmatch(text) is not None
+
+
+def split_attempt(task: str, text: str) -> tuple[str, int | None]:
+    """Return the name of a task, and the attempt behind its colon."""
+    name, colon, attempt = task.partition(":")
+    if colon and not (attempt.isascii() and attempt.isdigit() and len(attempt) <= ATTEMPT_DIGITS_MAX):
+        raise InvalidNameError(f"{text!r:.200}: {attempt!r:.20} is no attempt; they are numbers, as in 'fold-3:1'.")
+    return name, int(attempt) if colon else None
 
 
 def _split_selector(last: str, text: str) -> tuple[str, str | None, str | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import itertools
 import os
 import threading
@@ -12,14 +13,17 @@ from typing import Any, Final
 from holdall._artifact import Artifact
 from holdall._client import Client, check_references
 from holdall._defaults import default_flow, default_user
-from holdall._recorder import ActiveRun, RunContext, client_or_default, current_run
+from holdall._recorder import ActiveRun, RunContext, client_or_default
 from holdall._reference import Reference
+from holdall._saver import Saver, current
+from holdall._values import normal_form
 from holdall.store import (
     ArtifactNotFoundError,
     FlowNotFoundError,
     HoldallError,
     InvalidNameError,
     ObjectNotFoundError,
+    RunNotFoundError,
     RunStateError,
 )
 from holdall_store.config import logger
@@ -71,7 +75,8 @@ def run(
 def save(obj: Any, name: str, *, client: Client | None = None) -> Artifact:
     """Save one object as ``name`` or ``flow/name``, durable when this returns, and return its handle.
 
-    Inside a ``with holdall.run(...)`` block, a plain name (or one with the block's own flow) goes to that run.
+    Inside a ``with holdall.run(...)`` block, a plain name (or one with the block's own flow) goes to that run, and inside
+    a block of a step or a task to that.
     Otherwise it goes to this process's implicit run of the flow, by default that of the script's name; such a run
     counts as successful from its first save on. A name that this run holds already begins another one, so that every
     save is a version with a reference of its own.
@@ -98,7 +103,7 @@ def save_dir(
 
 def log(metrics: Mapping[str, Any] | None = None, /, *, step: float | None = None, **named: Any) -> None:
     """Add points to metrics of the current run, or of this process's implicit run; see `ActiveRun.log`."""
-    target = current_run() or _implicit_run(Client(), default_flow())
+    target = current.get() or _implicit_run(Client(), default_flow())
     target.log(metrics, step=step, **named)
 
 
@@ -127,7 +132,7 @@ def load(
     >>> holdall.load("churn/settings")
     {'depth': 3}
     """
-    active = current_run() if client is None else None
+    active = current.get() if client is None else None
     if not isinstance(reference, Artifact):
         reference = _find(reference, client_or_default(client), active)
     return reference.load(columns=columns, trust=trust, verify=verify)
@@ -143,7 +148,7 @@ def load_many(
     >>> holdall.load_many(["churn/a", second])
     [1, 2]
     """
-    chosen, active = client_or_default(client), current_run() if client is None else None
+    chosen, active = client_or_default(client), current.get() if client is None else None
     return chosen.load_many(
         [_find(item, chosen, active) if isinstance(item, str) else item for item in check_references(references)],
         trust=trust,
@@ -165,11 +170,21 @@ def alias(reference: str, name: str, *, note: str = "", client: Client | None = 
     chosen.aliases.set(target, name, note=note, who=default_user(chosen.settings))
 
 
-def _find(reference: str, chosen: Client, active: ActiveRun | None) -> Artifact:
-    """Return the artifact that `reference` means; a plain name means one of the `active` run, where there is one."""
+def load_in(saver: Saver, reference: str | Artifact, **options: Any) -> Any:
+    """Load what a reference means inside of the block of `saver`."""
+    if not isinstance(reference, Artifact):
+        reference = _find(reference, saver._client, saver)
+    return reference.load(**options)
+
+
+def _find(reference: str, chosen: Client, saver: Saver | None) -> Artifact:
+    """Return the artifact that `reference` means; a plain name means one of the block of `saver`, where there is one."""
     parsed = Reference.parse(reference, lone="artifact")
-    if active is not None and _means(parsed, active):
-        return active[str(parsed.artifact)]
+    active = None if saver is None else saver._active_run
+    if saver is not None and active is not None and _may_mean(parsed, active):
+        found = _held_in(saver, active, str(parsed.artifact))
+        if found is not None:
+            return found
     if parsed.flow is not None:
         return chosen.artifact(parsed)
     if active is not None:
@@ -186,29 +201,48 @@ def _find(reference: str, chosen: Client, active: ActiveRun | None) -> Artifact:
         ) from None
 
 
-def _means(parsed: Reference, active: ActiveRun) -> bool:
-    """Tell whether a reference means what the run that is being recorded holds."""
+def _may_mean(parsed: Reference, active: ActiveRun) -> bool:
+    """Tell whether a reference may mean what the run that is being recorded holds."""
     return (
         parsed.alias is None
+        and parsed.task is None
         and (parsed.run is None or parsed.run == active.id)
         and parsed.flow in (None, active.flow)
         and parsed.namespace in (None, active.namespace)
-        and parsed.artifact in active
     )
+
+
+def _held_in(saver: Saver, active: ActiveRun, name: str) -> Artifact | None:
+    """Return what a block holds under a name: its task, or the step of that, or the run, of which others may know more."""
+    places = [saver, active]
+    if isinstance(step := getattr(saver, "step", None), Saver):
+        places.insert(1, step)
+    for place in places:
+        if place is not active or not active.joined:
+            held = place._held()
+            if normal_form(name) in held:
+                return held[normal_form(name)]
+    if active._shared:
+        from holdall._run import Run
+
+        with contextlib.suppress(RunNotFoundError, ArtifactNotFoundError):
+            return Run._of(active._client, active._client.repository.catalog.run(*active._place))[name]
+    return None
 
 
 def _holds(flow: Any, artifact: str) -> bool:
     return any(artifact in found for found in flow.runs(limit=1))
 
 
-def _save(name: str, client: Client | None, save_to: Callable[[ActiveRun, str], Artifact]) -> Artifact:
+def _save(name: str, client: Client | None, save_to: Callable[[Saver, str], Artifact]) -> Artifact:
     parsed = Reference.parse(name, lone="artifact")
     if parsed.artifact is None or parsed.alias or parsed.run:
         raise InvalidNameError(f"{name!r:.200} cannot be saved to: write 'name' or 'flow/name'.")
-    active = current_run()
-    if active is not None and client is None and parsed.namespace is None and parsed.flow in (None, active.flow):
-        artifact = save_to(active, parsed.artifact)
-        active.flush()
+    saver = current.get()
+    within = None if saver is None or client is not None or parsed.namespace is not None else saver._active_run
+    if saver is not None and within is not None and parsed.flow in (None, within.flow):
+        artifact = save_to(saver, parsed.artifact)
+        saver.flush()
         return artifact
     chosen = client_or_default(client)
     if parsed.namespace is not None:

@@ -22,6 +22,7 @@ __all__ = [
     "NetworkEnvironment",
     "Settings",
     "allows_progress",
+    "child_environment",
     "logger",
     "read_access_keys",
     "read_cloud_environment",
@@ -39,7 +40,18 @@ CACHE_DISK_SHARE: Final = 10
 
 VARIABLE_PREFIX: Final = "HOLDALL_"
 
-VARIABLES: Final = ("STORE", "NAMESPACE", "USER", "HOME", "CACHE_SIZE", "COMPRESSION", "TRUST", "OFFLINE", "DEBUG")
+VARIABLES: Final = (
+    "STORE",
+    "NAMESPACE",
+    "USER",
+    "HOME",
+    "CACHE_SIZE",
+    "COMPRESSION",
+    "TRUST",
+    "OFFLINE",
+    "DEBUG",
+    "RUN",
+)
 """The variables that mean something, without their prefix."""
 
 _TRUE: Final = frozenset(("1", "true", "yes", "on"))
@@ -54,7 +66,7 @@ class Settings:
     stores. ``cache_bytes`` is how large the cache may become; ``None`` leaves it to `cache_bound`. ``offline`` asks remote
     stores for nothing. ``compression`` is ``auto`` (what a store's storage makes worthwhile), ``small`` (every byte saved counts) or
     ``none``. ``trust`` allows loading of pickles from any store. ``debug`` shows tracebacks where a short message would
-    do. ``color`` says whether text for people is coloured; ``None`` leaves it to where it goes. ``variables`` are the
+    do. ``run`` is the run that `holdall.join` joins. ``color`` says whether text for people is coloured; ``None`` leaves it to where it goes. ``variables`` are the
     ``HOLDALL_*`` variables that were set, for whoever explains the settings.
     """
 
@@ -67,6 +79,7 @@ class Settings:
     trust: bool = False
     offline: bool = False
     debug: bool = False
+    run: str | None = None
     color: bool | None = None
     variables: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
 
@@ -191,7 +204,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Return the settings that the environment gives.
 
     Read are ``HOLDALL_STORE``, ``_NAMESPACE``, ``_USER``, ``_HOME``, ``_CACHE_SIZE``, ``_COMPRESSION``, ``_TRUST``,
-    ``_OFFLINE``, ``_DEBUG``. An empty variable counts as not set. Raises `InvalidNameError`, with the variable's name, for a value that means
+    ``_OFFLINE``, ``_DEBUG``, ``_RUN``. An empty variable counts as not set. Raises `InvalidNameError`, with the variable's name, for a value that means
     nothing.
     """
     env = os.environ if environ is None else environ
@@ -206,9 +219,15 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         trust=_parse_flag(env.get("HOLDALL_TRUST", ""), "HOLDALL_TRUST"),
         offline=_parse_flag(env.get("HOLDALL_OFFLINE", ""), "HOLDALL_OFFLINE"),
         debug=_parse_flag(env.get("HOLDALL_DEBUG", ""), "HOLDALL_DEBUG"),
+        run=env.get("HOLDALL_RUN") or None,
         color=_parse_color(env),
         variables=tuple(sorted((name, value) for name, value in env.items() if name.startswith(VARIABLE_PREFIX))),
     )
+
+
+def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a process that is started from here, with `extra` variables."""
+    return {**os.environ, **extra}
 
 
 def allows_progress(environ: Mapping[str, str] | None = None) -> bool:

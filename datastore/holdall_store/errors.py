@@ -50,6 +50,7 @@ __all__ = [
     "StorageError",
     "StoreNotFoundError",
     "TableNotFoundError",
+    "TaskNotFoundError",
     "UnsafeLoadError",
     "UnsupportedTypeError",
     "nearest",
@@ -82,6 +83,10 @@ class FlowNotFoundError(NotFoundError):
 
 class RunNotFoundError(NotFoundError):
     """The flow holds no such run, or none that would do."""
+
+
+class TaskNotFoundError(NotFoundError):
+    """The run holds no such step, or the step no such task."""
 
 
 class ArtifactNotFoundError(NotFoundError):

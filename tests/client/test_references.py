@@ -135,7 +135,8 @@ RUNS = st.from_regex(r"\A[0-9]{1,8}\Z|\A[0-9]{8}T[0-9]{0,12}\Z|\A[0-9]{8}T[0-9]{
 @settings(max_examples=100)
 def test_round_trip(namespace: str | None, flow: str, artifact: str | None, selector: tuple[str, str] | None) -> None:
     """Every reference reads back from how it is written."""
-    reference = Reference(namespace, flow, artifact, **dict([selector] if selector else []))
+    kind, text = selector or (None, None)
+    reference = Reference(namespace, flow, artifact, text if kind == "alias" else None, text if kind == "run" else None)
 
     assert Reference.parse(str(reference)) == reference
 

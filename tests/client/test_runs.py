@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import holdall
-from holdall import _recorder
+from holdall import _keeper
 from holdall_store.errors import StorageError
 from holdall_store.storage import Buffer, MemoryStorage
 from holdall_store.testing import WrappedStorage
@@ -96,12 +96,12 @@ def test_tags_that_are_no_list_of_strings(tags: Any, error: str) -> None:
 
 
 def test_active_run_stays_in_its_process() -> None:
-    """A run that is being recorded is not pickled: the error says what to do in the other process."""
+    """A run that is sent elsewhere records steps there, and nothing else; it cannot be part of an artifact."""
     with holdall.run("churn") as run:
-        for send in (run, run.save):
-            with pytest.raises(holdall.RunStateError, match="begin a run of its own there"):
-                pickle.dumps(send)
-        with pytest.raises(holdall.UnsupportedTypeError, match=r"x\['runs'\]\[0\].*begin a run of its own there"):
+        for sent in (pickle.loads(pickle.dumps(run)).save, pickle.loads(pickle.dumps(run.save))):
+            with pytest.raises(holdall.RunStateError, match=r"begun by another process.*run\.step\('train'\)"):
+                sent(x=1)
+        with pytest.raises(holdall.UnsupportedTypeError, match=r"x\['runs'\]\[0\].*cannot be part of an artifact"):
             run.save(x={"runs": [run]})
 
 
@@ -393,8 +393,8 @@ def test_flush() -> None:
 
 def test_long_runs_announce_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run becomes visible after a while though it has saved nothing, and its small values become durable."""
-    monkeypatch.setattr(_recorder, "ANNOUNCE_SECONDS", 0.01)
-    monkeypatch.setattr(_recorder, "FLUSH_SHARE", 0.0)
+    monkeypatch.setattr(_keeper, "ANNOUNCE_SECONDS", 0.01)
+    monkeypatch.setattr(_keeper, "FLUSH_SHARE", 0.0)
     with holdall.run("churn", params={"lr": 1}) as run:
         wait_for(lambda: "churn" in holdall.Client() and any(holdall.Flow("churn").runs()))
         seen = holdall.Flow("churn").latest_run
@@ -408,8 +408,8 @@ def test_long_runs_announce_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_small_values_that_cannot_be_flushed(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """Trouble in the background is logged, not raised; the end of the run writes what is still pending."""
-    monkeypatch.setattr(_recorder, "ANNOUNCE_SECONDS", 0.01)
-    monkeypatch.setattr(_recorder, "FLUSH_SHARE", 0.0)
+    monkeypatch.setattr(_keeper, "ANNOUNCE_SECONDS", 0.01)
+    monkeypatch.setattr(_keeper, "FLUSH_SHARE", 0.0)
     storage = FillingUp()
     storage.full = True
     client = holdall.Client(storage)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import holdall
-from holdall import _cli, _recorder
+from holdall import _cli, _keeper
 from holdall_store.errors import AccessDeniedError
 from holdall_store.storage import MemoryStorage, Storage
 from holdall_store.testing import ReadOnlyStorage
@@ -61,7 +61,7 @@ def test_a_forked_child_says_nothing_of_its_parents_runs() -> None:
 
 def test_a_store_that_cannot_be_written_is_told_early(monkeypatch: pytest.MonkeyPatch) -> None:
     """While the block goes on, a warning says once that what was saved is not durable; its end raises."""
-    monkeypatch.setattr(_recorder, "ANNOUNCE_SECONDS", 0.01)
+    monkeypatch.setattr(_keeper, "ANNOUNCE_SECONDS", 0.01)
     heard: list[str] = []
 
     def hear(message: Warning | str, *rest: object, **more: object) -> None:
@@ -76,7 +76,7 @@ def test_a_store_that_cannot_be_written_is_told_early(monkeypatch: pytest.Monkey
             run.log(auc=0.8)
 
     assert len(heard) == 1
-    assert f"Small values of run {run.id} are not durable yet" in heard[0]
+    assert f"Small values of run {run.id} of churn are not durable yet" in heard[0]
 
 
 def test_what_is_no_client_is_refused(tmp_path: Path) -> None:

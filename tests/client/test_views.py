@@ -237,7 +237,7 @@ def test_a_view_never_raises(kind: str, error: Exception, monkeypatch: pytest.Mo
     def fail(*arguments: object) -> None:
         raise error
 
-    monkeypatch.setattr(_html, "_title", fail)
+    monkeypatch.setattr(_html, "title", fail)
 
     page = shown(things[kind])
     assert repr(things[kind]) in page.text

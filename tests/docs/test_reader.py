@@ -293,6 +293,28 @@ def test_it_merges_what_collectors_write(tmp_path: Path, event: str) -> None:
     assert [theirs.status, *theirs.keys()] == line.split("\t")[3:]
 
 
+def test_it_reads_tasks(tmp_path: Path) -> None:
+    """Tasks and their attempts are listed below their run, and what they saved is read."""
+    client = holdall.Client(tmp_path / "store", namespace=NAMESPACE)
+    with holdall.run(FLOW, client=client) as run:
+        for step in ("Train", "2024"):
+            for _ in range(2):
+                with run.step(step) as active, active.task("Größe 3") as task:
+                    task.save(rows=[1, task.attempt])
+    store = tmp_path / "store"
+
+    lines = [line.split("\t")[2:] for line in read(store).stdout.splitlines()]
+    assert lines[0] == [run.id, "succeeded", "rows"]
+    tasks = [["Größe 3", "rows"], ["Größe 3^1", "rows"], ["main"], ["main^1"]]
+    assert sorted(lines[1:]) == [
+        [f"{run.id}/{step}/{task[0]}", "succeeded", *task[1:]] for step in ("2024", "Train") for task in tasks
+    ]
+    assert artifact(store, f"{run.id}/2024/Größe 3^1", "rows")["value"] == [1, 1]
+    log = next(store.rglob("*203^1"))
+    log.rename(log.with_name(log.name.removesuffix("^1") + "^2"))
+    assert "elsewhere" in read(store).stderr
+
+
 @pytest.mark.parametrize(
     ("members", "refused"),
     [

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 
 from holdall_store.errors import FormatError, InvalidNameError
-from holdall_store.format._names import escape_name
+from holdall_store.format._names import escape_name, unescape_name
 
 __all__ = [
     "ALIASES_PREFIX",
@@ -21,15 +21,20 @@ __all__ = [
     "is_run_segment",
     "make_run_id",
     "namespace_prefix",
+    "own_slots",
     "pack_key",
     "run_prefix",
     "run_segment",
     "segment_run_id",
+    "segment_step",
+    "segment_task",
     "slot_key",
     "slot_number",
     "slot_numbers",
+    "step_prefix",
     "tags_flow_prefix",
     "tags_prefix",
+    "task_prefix",
 ]
 
 STORE_KEY = "holdall.json"
@@ -45,6 +50,8 @@ SLOT_DIGITS = 8
 _RUN_ID = re.compile(r"([0-9]{8})T([0-9]{12})-([a-z2-7]{6})")
 _RUN_SEGMENT = re.compile(r"([0-9]{8})t([0-9]{12})-([a-z2-7]{6})")
 _SLOT = re.compile(r"[0-9]{8}")
+_STEP_BEGIN = re.compile(r"[a-z_]|\^[a-z]|[^\x00-\x7f]")
+_TASK_SEGMENT = re.compile(r"(.+?)(?:\^([1-9][0-9]{0,5}))?")
 _COMPLEMENT = str.maketrans("0123456789", "9876543210")
 
 
@@ -94,6 +101,39 @@ def run_prefix(namespace: str, flow: str, run_id: str) -> str:
     return f"{flow_prefix(namespace, flow)}{run_segment(run_id)}/"
 
 
+def step_prefix(namespace: str, flow: str, run_id: str, step: str) -> str:
+    """Return the prefix of the logs of all tasks of a step.
+
+    A name that would come before or among the slots of the run's own log, such as ``2024``, has a ``^`` before it, which
+    no escaped name begins with unless a letter follows: so a listing yields the run's own log first, and no folder of a
+    step has the name of a slot.
+    """
+    escaped = escape_name(step)
+    return f"{run_prefix(namespace, flow, run_id)}{'' if _STEP_BEGIN.match(escaped) else '^'}{escaped}/"
+
+
+def task_prefix(namespace: str, flow: str, run_id: str, step: str, task: str, attempt: int = 0) -> str:
+    """Return the prefix of the log of one attempt at a task: all but the first say their number behind a ``^``."""
+    return f"{step_prefix(namespace, flow, run_id, step)}{escape_name(task)}{f'^{attempt}' if attempt else ''}/"
+
+
+def segment_step(segment: str) -> str:
+    """Return the name of the step that a segment below a run stands for."""
+    marked = segment[:1] == "^" and not _STEP_BEGIN.match(segment)
+    name = unescape_name(segment[1:] if marked else segment)
+    if marked and _STEP_BEGIN.match(segment[1:]):
+        raise FormatError(f"{segment!r:.80} is no step of holdall's.")
+    return name
+
+
+def segment_task(segment: str) -> tuple[str, int]:
+    """Return the name of the task, and the number of the attempt, that a segment below a step stands for."""
+    match = _TASK_SEGMENT.fullmatch(segment)
+    if not match:
+        raise FormatError(f"{segment!r:.80} is no task of holdall's.")
+    return unescape_name(match[1]), int(match[2] or 0)
+
+
 def alias_prefix(namespace: str, flow: str, alias: str) -> str:
     """Return the prefix of the log of an alias."""
     return f"{ALIASES_PREFIX}{escape_name(namespace)}/{escape_name(flow)}/{escape_name(alias)}/"
@@ -131,6 +171,21 @@ def slot_numbers(prefix: str, keys: Iterable[str]) -> list[int]:
     """
     names = (key[len(prefix) :] for key in keys if key.startswith(prefix))
     return [int(name) for name in names if _SLOT.fullmatch(name)]
+
+
+def own_slots(prefix: str, keys: Iterable[str]) -> tuple[list[int], bool]:
+    """Return the slots of the log at `prefix` among `keys`, which are sorted, and whether logs of tasks lie below it.
+
+    These come after the slots, so no more keys are asked for than up to the first of them: there may be very many.
+    """
+    numbers: list[int] = []
+    for key in keys:
+        name = key[len(prefix) :]
+        if name[:1] > "9" and "/" in name:
+            return numbers, True
+        if _SLOT.fullmatch(name):
+            numbers.append(int(name))
+    return numbers, False
 
 
 def pack_key(name: str) -> str:

@@ -102,13 +102,15 @@ class ExceptionInfo(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class OriginInfo(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The run that another one was promoted from: where it lies, who did it, and why."""
+    """The run that another one, or a task of it, was made from: where it lies, who did it, why and how."""
 
     namespace: str
     flow: str
     run: str
     who: str = ""
     note: str = ""
+    how: str = ""
+    """``resumed``; empty: promoted."""
 
 
 class Versioned(msgspec.Struct, kw_only=True):
@@ -133,7 +135,10 @@ class LogHead(Versioned, kw_only=True, omit_defaults=True):
 
 
 class RunRecord(LogHead, kw_only=True, omit_defaults=True):
-    """One record of the log of a run. Events: ``open``, ``commit``, ``end``; ``fence`` and ``abandoned`` by a collector."""
+    """One record of the log of a run, or of an attempt at one of its tasks.
+
+    Events: ``open``, ``commit``, ``end``; ``fence`` and ``abandoned`` by a collector.
+    """
 
     namespace: str
     flow: str
@@ -157,6 +162,16 @@ class RunRecord(LogHead, kw_only=True, omit_defaults=True):
     """This record alone tells all of the run but the points of its metrics in earlier records."""
     names: tuple[str, ...] = ()
     """The artifacts that ``deleted`` and ``restored`` are about; none means the run."""
+    steps: tuple[str, ...] = ()
+    """The steps of a run that has ended, in order."""
+    lifted: bool = False
+    """`artifacts` are those of its tasks, too."""
+    step: str = ""
+    """Of a task: the name of its step."""
+    task: str = ""
+    attempt: int = 0
+    parents: tuple[str, ...] = ()
+    """Of a task: the names of the steps that its step comes after."""
 
 
 class AliasRecord(LogHead, kw_only=True, omit_defaults=True):

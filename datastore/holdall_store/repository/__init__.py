@@ -12,7 +12,7 @@ from holdall_store.repository._cache_space import (
     is_private,
     trim_cache,
 )
-from holdall_store.repository._catalog import Catalog
+from holdall_store.repository._catalog import Catalog, FoundTask
 from holdall_store.repository._clock import Clock, SystemClock
 from holdall_store.repository._collector import (
     ABANDON_AFTER,
@@ -26,11 +26,12 @@ from holdall_store.repository._gclog import CondemnedPacks
 from holdall_store.repository._log import Log
 from holdall_store.repository._reader import BufferReader
 from holdall_store.repository._repository import Repository
+from holdall_store.repository._run_head import Point, RunHead, task_head
 from holdall_store.repository._run_rows import RunRow
-from holdall_store.repository._run_writer import Point, RunHead, RunWriter
+from holdall_store.repository._run_writer import RunWriter
 from holdall_store.repository._search import Match, RunSearch
 from holdall_store.repository._tags import TagLogs, TagReader, TagState
-from holdall_store.repository._views import RunView, parse_time
+from holdall_store.repository._views import RunView, lift, order_steps, parse_time
 
 __all__ = [
     "ABANDON_AFTER",
@@ -46,6 +47,7 @@ __all__ = [
     "Collector",
     "CondemnedPacks",
     "DeadPack",
+    "FoundTask",
     "Log",
     "Match",
     "Point",
@@ -65,6 +67,9 @@ __all__ = [
     "cache_usage",
     "clear_cache",
     "is_private",
+    "lift",
+    "order_steps",
     "parse_time",
+    "task_head",
     "trim_cache",
 ]

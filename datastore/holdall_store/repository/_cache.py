@@ -20,9 +20,9 @@ from blake3 import blake3
 from holdall_store.config import Settings, logger
 from holdall_store.errors import HoldallError
 from holdall_store.repository._cache_space import INCOMING_FOLDER, REMOTE_FOLDER, is_private, trim_cache
-from holdall_store.storage import Buffer, LocalStorage
+from holdall_store.storage import Buffer, LocalStorage, Storage
 
-__all__ = ["Cache", "CacheFile"]
+__all__ = ["Cache", "CacheFile", "make_cache"]
 
 SLACK_SHARE: Final = 16
 """One looks whether room has to be made when a sixteenth of the bound was written, on the average: that takes time where
@@ -225,3 +225,10 @@ def _unlink(path: Path) -> None:
 def _chance() -> float:
     """Return a number from 0 up to 1; the module for this takes longer to import than all else here."""
     return int.from_bytes(os.urandom(4), "little") / 2**32
+
+
+def make_cache(storage: Storage, settings: Settings) -> Cache | None:
+    """Return the cache of a storage, if it is one of which something is kept; offline there always is one."""
+    place = storage.traits.cache_key
+    wanted = settings.offline or settings.cache_bytes != 0
+    return Cache(settings, place) if place and wanted else None

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from holdall_store.config import logger
 from holdall_store.errors import FormatError, HoldallError, IntegrityError
-from holdall_store.format import LogHead, slot_key, slot_numbers, unseal
+from holdall_store.format import LogHead, own_slots, slot_key, unseal
 from holdall_store.repository._cache import Cache
 from holdall_store.repository._log import Log
 from holdall_store.storage import Storage
@@ -44,7 +44,7 @@ class CachedLog(Log[_Record]):
         if self._cache is None or not self._cache.usable():
             return []
         try:
-            return slot_numbers(self.prefix, (info.key for info in self._cache.records.list(self.prefix)))
+            return own_slots(self.prefix, (info.key for info in self._cache.records.list(self.prefix)))[0]
         except HoldallError as error:
             logger().debug("Not read from the cache: %s", error)
             return []

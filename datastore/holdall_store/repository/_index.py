@@ -61,6 +61,8 @@ class ChunkIndex:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._lock = threading.RLock()
+        self._refresh_lock = threading.Lock()
+        self._refreshed = False
         self._tables: OrderedDict[str, tuple[PackTable, PackRef]] = OrderedDict()
         self._usable: set[str] = set()
         self._connection = self._open(path)
@@ -83,6 +85,17 @@ class ChunkIndex:
             if gone:
                 self._prune(gone)
             self._empty = self._count() == 0  # another process may have filled it
+            self._refreshed = True
+
+    def refresh_once(self, storage: Storage) -> None:
+        """Do as `refresh` does unless it was done before in this process.
+
+        What was stored since is not found, and what was deleted since is condemned in the collector's log, which a writer
+        reads before it refers to anything: one of many tasks need not list the packs again.
+        """
+        with self._refresh_lock:
+            if not self._refreshed:
+                self.refresh(storage)
 
     def add(self, name: str, table: PackTable, ref: PackRef) -> None:
         """Remember a pack that was just written."""

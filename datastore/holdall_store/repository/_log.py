@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
 from holdall_store.errors import AlreadyExistsError, IntegrityError, ObjectNotFoundError, StorageError
-from holdall_store.format import LogHead, seal, slot_key, slot_numbers, unseal
+from holdall_store.format import LogHead, own_slots, seal, slot_key, unseal
 from holdall_store.storage import Storage
 
 __all__ = ["CREATE_TRIES", "Log", "answer_was_lost"]
@@ -46,7 +46,7 @@ class Log(Generic[_Record]):
         anything.
         """
         start = slot_key(self.prefix, after) if after >= 0 else ""
-        numbers = slot_numbers(self.prefix, (info.key for info in self.storage.list(self.prefix, start)))
+        numbers, _ = own_slots(self.prefix, (info.key for info in self.storage.list(self.prefix, start)))
         for expected, number in enumerate(numbers, start=after + 1):
             if number != expected:
                 raise IntegrityError(f"The log {self.prefix} lacks slot {expected}, though slot {number} is there.")

@@ -20,9 +20,21 @@ from holdall_store.errors import (
     StoreNotFoundError,
     UnsafeLoadError,
 )
-from holdall_store.format import FORMAT_VERSION, STORE_KEY, LogHead, StoreRecord, make_run_id, pack_key, seal, unseal
+from holdall_store.format import (
+    FORMAT_VERSION,
+    STORE_KEY,
+    LogHead,
+    OriginInfo,
+    StoreRecord,
+    make_run_id,
+    own_slots,
+    pack_key,
+    seal,
+    slot_key,
+    unseal,
+)
 from holdall_store.repository._artifacts import StoredArtifact, load_node
-from holdall_store.repository._cache import Cache
+from holdall_store.repository._cache import make_cache
 from holdall_store.repository._cache_buffers import CacheDamagedError, CachedBuffers
 from holdall_store.repository._cached_log import CachedLog
 from holdall_store.repository._catalog import Catalog
@@ -31,7 +43,8 @@ from holdall_store.repository._gclog import MovedPacks
 from holdall_store.repository._log import CREATE_TRIES, answer_was_lost
 from holdall_store.repository._offline import OfflineStorage
 from holdall_store.repository._reader import BufferReader, Pending, lost
-from holdall_store.repository._run_writer import RunHead, RunWriter
+from holdall_store.repository._run_head import RunHead
+from holdall_store.repository._run_writer import RunWriter
 from holdall_store.repository._tags import TagLogs
 from holdall_store.repository._views import RunView
 from holdall_store.storage import Storage
@@ -81,7 +94,7 @@ class Repository:
     def __init__(self, storage: Storage, settings: Settings | None = None, clock: Clock | None = None) -> None:
         self.settings = settings or read_settings()
         self.clock = clock or SystemClock()
-        self.cache = _make_cache(storage, self.settings)
+        self.cache = make_cache(storage, self.settings)
         offline = self.settings.offline and self.cache is not None
         self.storage = OfflineStorage(storage, self.cache) if offline and self.cache is not None else storage
         self.catalog = Catalog(self.storage, self.cache, offline=offline)
@@ -171,6 +184,7 @@ class Repository:
         tags: Sequence[str] = (),
         info: Callable[[], Mapping[str, Any]],
         single_saves: bool = False,
+        origin: OriginInfo | None = None,
     ) -> RunWriter:
         """Return the writer of a new run. Nothing is written before there is something to write.
 
@@ -188,9 +202,18 @@ class Repository:
             params=dict(params),
             tags=tuple(tags),
             commit_status="succeeded" if single_saves else "running",
+            origin=origin,
         )
+        return self.begin(head, info)
+
+    def begin(
+        self, head: RunHead, info: Callable[[], Mapping[str, Any]], create: Callable[[], object] | None = None
+    ) -> RunWriter:
+        """Return the writer of a run or a task. `create` makes the store, and the run of a task, known before its first record."""
+        self.refuse_offline()
+        make = create or self.create
         return RunWriter(
-            self.storage, self.index, head, clock=self.clock, ratio_max=self._ratio_max(), info=info, create=self.create
+            self.storage, self.index, head, clock=self.clock, ratio_max=self._ratio_max(), info=info, create=make
         )
 
     def promote(self, view: RunView, namespace: str, *, who: str = "", note: str = "") -> RunView:
@@ -353,8 +376,9 @@ class Repository:
         # Whatever the record says of itself: it may lie about needing trust.
         if self.settings.trust or not self.trusted:
             return self.trusted
-        records = [info.key for info in self.storage.list(log)] if log else []
-        return all(map(self.storage.private, records)) and self._are_private(artifact)
+        # Of the log alone: what tasks wrote, whose logs lie below that of a run, stands in other records.
+        slots = own_slots(log, (info.key for info in self.storage.list(log)))[0] if log else []
+        return all(self.storage.private(slot_key(log, slot)) for slot in slots) and self._are_private(artifact)
 
     def _are_private(self, artifact: StoredArtifact) -> bool:
         """Tell whether nobody else can have written the packs of an artifact, those of a collection included."""
@@ -472,10 +496,3 @@ def _packs_of(artifact: StoredArtifact) -> list[str]:
     """Return the packs that hold something of an artifact; a record may list packs for others, too."""
     used = {number for buffer in artifact.record.buffers for number, _, _ in buffer.spans}
     return [ref.name for number, ref in enumerate(artifact.packs) if number in used]
-
-
-def _make_cache(storage: Storage, settings: Settings) -> Cache | None:
-    """Return the cache of a storage, if it is one of which something is kept; offline there always is one."""
-    place = storage.traits.cache_key
-    wanted = settings.offline or settings.cache_bytes != 0
-    return Cache(settings, place) if place and wanted else None

@@ -1,4 +1,4 @@
-"""Writing one run: the writer's half of the store's protocol.
+"""Writing one run, or one task of it: the writer's half of the store's protocol.
 
 1 create a slot of the log ("open") · 2 read the collector's log · 3 reuse any chunk of any pack that is not condemned,
 store the rest · 4 read the collector's log again, and replace what is condemned now · 5 create the next slot
@@ -11,17 +11,18 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
 from holdall_store.errors import ConflictError, ObjectNotFoundError, RunStateError
-from holdall_store.format import FORMAT_VERSION, STORE_KEY, ExceptionInfo, RunRecord, Series, run_prefix
+from holdall_store.format import FORMAT_VERSION, STORE_KEY, ExceptionInfo, RunRecord
 from holdall_store.repository._artifacts import Prepared, StoredArtifact, merge, prepare
 from holdall_store.repository._clock import Clock
 from holdall_store.repository._gclog import CondemnedPacks
 from holdall_store.repository._log import Log
+from holdall_store.repository._opening import Opening
+from holdall_store.repository._run_head import Point, RunHead, Scalar, Status, series_of
 from holdall_store.storage import Storage
 
 if TYPE_CHECKING:
@@ -44,36 +45,11 @@ BACKGROUND_BYTES_MIN: Final = 2 << 20
 REPLACE_TRIES: Final = 5
 """Each try needs a collector that condemned, in the meantime, a pack which was free at the last look."""
 
-Scalar = float | int | bool | str
-Status = Literal["running", "succeeded", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
-class RunHead:
-    """What is known of a run when it begins."""
-
-    namespace: str
-    flow: str
-    run: str
-    started: str
-    params: dict[str, msgspec.Raw] = field(default_factory=dict)
-    tags: tuple[str, ...] = ()
-    commit_status: Status = "running"
-    """What the run is while it has not ended: a run of single saves has succeeded as soon as one is there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One value of a metric."""
-
-    name: str
-    value: Scalar
-    step: float | int
-    time: float
-
 
 class RunWriter:
-    """Writes the log of one run, and the packs that it owns.
+    """Writes the log of one run, or of one attempt at a task, and the packs that it owns.
+
+    Which attempt it is, is seen when the first record is written: the first number that nobody has.
 
     May be used from several threads, which then take turns, but only in the process that made it. `info` is called
     when a first or last record is made, for what is worth knowing about the process.
@@ -98,10 +74,11 @@ class RunWriter:
         self._create_store = create
         self._make_index = index
         self._writer = clock.token(16)
-        self._log = Log(storage, run_prefix(head.namespace, head.flow, head.run), RunRecord)
+        self._attempt = 0
+        self._log = Log(storage, head.prefix(0), RunRecord)
         self._condemned = CondemnedPacks(storage)
         self._packs: PackWriter | None = None
-        self._opening: _Opening | None = None
+        self._opening: Opening | None = None
         self._next_slot = 0
         self._recorded = False
         self._lock = threading.RLock()
@@ -112,6 +89,10 @@ class RunWriter:
         self._sources: dict[str, Prepared] = {}
         self._points: list[Point] = []
         self._pending_bytes = 0
+        # What the last record of a run says of its tasks.
+        self._steps: tuple[str, ...] = ()
+        self._lifted: dict[str, StoredArtifact] = {}
+        self._lifts_all = False
         # What all records hold together, the last value of each.
         self._artifacts: dict[str, StoredArtifact] = {}
         self._summary: dict[str, Scalar] = {}
@@ -130,6 +111,11 @@ class RunWriter:
     def recorded(self) -> bool:
         """Whether any record has been written."""
         return self._recorded
+
+    @property
+    def attempt(self) -> int:
+        """The number of the attempt at a task, which is 0 until a record has been written."""
+        return self._attempt
 
     def save(self, objects: Mapping[str, Encoded], *, commit: bool = False) -> dict[str, StoredArtifact]:
         """Store `objects`, and return what their records say.
@@ -175,8 +161,20 @@ class RunWriter:
             if commit or self._pending_bytes > PENDING_BYTES_MAX:
                 self._append("commit", self.head.commit_status)
 
-    def flush(self) -> None:
-        """Make durable what is pending; make the run known if nothing of it is."""
+    def refer(self, artifacts: Mapping[str, StoredArtifact]) -> None:
+        """Hold, by reference, what another run saved; it becomes durable with the next `flush`.
+
+        Raises `ConflictError`, here or there, where a collector has condemned it meanwhile.
+        """
+        self._check_process()
+        with self._lock:
+            self._check_usable()
+            if not self._recorded and any(stored.packs for stored in artifacts.values()):
+                self._append("open", "running", pending=False)  # before it is looked what is condemned
+            self._pending.update(artifacts)
+
+    def flush(self, *, announce: bool = True) -> None:
+        """Make durable what is pending; make the run known if nothing of it is, unless `announce` is false."""
         if self.ended:
             return
         self._check_process()
@@ -185,17 +183,30 @@ class RunWriter:
                 return
             if self._pending or self._points:
                 self._append("commit", self.head.commit_status)
-            elif not self._recorded:
+            elif announce and not self._recorded:
                 self._append("open", "running")
 
-    def end(self, status: Status, exception: ExceptionInfo | None = None) -> None:
-        """Write the last record. Ending twice is allowed and does nothing."""
+    def end(
+        self,
+        status: Status,
+        exception: ExceptionInfo | None = None,
+        *,
+        steps: Sequence[str] = (),
+        lifted: Mapping[str, StoredArtifact] | None = None,
+    ) -> None:
+        """Write the last record. Ending twice is allowed and does nothing.
+
+        `steps` are those of the run, in order, and `lifted` is what it shows of its tasks' artifacts.
+        """
         if self.ended:
             return
         self._check_process()
         with self._lock:
             if self._ended:
                 return
+            self._steps = tuple(steps)
+            self._lifted = dict(lifted or {})
+            self._lifts_all = bool(steps) and self._may_lift(self._lifted)
             try:
                 self._append("end", status, exception)
             except _AlreadyEnded:
@@ -212,13 +223,13 @@ class RunWriter:
         # Before the lock is taken: a thread of the parent may have held it when this process was forked.
         if os.getpid() != self._pid:
             raise RunStateError(
-                f"Run {self.head.run} belongs to process {self._pid}; this is its child {os.getpid()}. "
-                "Begin a run of its own in the child: holdall.run(...)."
+                f"{self._called} belongs to process {self._pid}; this is its child {os.getpid()}. Begin a task in the "
+                "child, or a run of its own: run.step(...).task(...), holdall.run(...)."
             )
 
     def _check_usable(self) -> None:
         if self._ended:
-            raise RunStateError(f"Run {self.head.run} of {self.head.flow} has ended: nothing can be added to it.")
+            raise RunStateError(f"{self._called} has ended: nothing can be added to it.")
 
     def _check_store(self) -> None:
         """Refuse to go on where the store was removed under the run: what was committed is gone with it.
@@ -231,8 +242,8 @@ class RunWriter:
             self._storage.head(STORE_KEY)
         except ObjectNotFoundError:
             raise RunStateError(
-                f"The store {self._storage.url} was removed while run {self.head.run} of {self.head.flow} was recorded, and "
-                "what the run had saved with it. Begin a new run: holdall.run(...)."
+                f"The store {self._storage.url} was removed while {self.head.called} was recorded, and what it had saved "
+                "with it. Begin a new run: holdall.run(...)."
             ) from None
 
     def _store(self, items: Mapping[str, Prepared]) -> None:
@@ -263,12 +274,15 @@ class RunWriter:
             self._check_store()
         if self._packs is None:
             self._create_store()
-            opening = _Opening(self._open_log, in_background=self._in_background(size))
+            opening = Opening(self._open_log, in_background=self._in_background(size))
             try:
                 from holdall_store.repository._pack_writer import PackWriter
 
                 index = self._make_index()
-                index.refresh(self._storage)
+                if self.head.step:
+                    index.refresh_once(self._storage)
+                else:
+                    index.refresh(self._storage)
                 self._packs = PackWriter(self._storage, self._writer, index, self._ratio_max, opening.wait)
             except BaseException:
                 opening.join()
@@ -298,7 +312,14 @@ class RunWriter:
                 self._replace_condemned()
             return self._record(event, status, slot, exception, pending=pending)
 
-        number = self._log.append(self._next_slot, make, self._learn)
+        while True:
+            try:
+                number = self._log.append(self._next_slot, make, self._learn)
+                break
+            except _AttemptTaken:
+                self._attempt += 1
+                self._log = Log(self._storage, self.head.prefix(self._attempt), RunRecord)
+                self._next_slot = 0
         self._next_slot, self._recorded = number + 1, True
         if pending:
             self._artifacts.update(self._pending)
@@ -310,6 +331,8 @@ class RunWriter:
 
     def _learn(self, taken: RunRecord) -> None:
         """Take notice of a record that is where ours was to be: a collector's, or an earlier one of our own."""
+        if self.head.step and not self._recorded and taken.writer != self._writer:
+            raise _AttemptTaken  # somebody else began this task before, or does now
         self._next_slot = taken.slot + 1
         if taken.writer == self._writer and taken.event in ("open", "commit", "end"):
             self._take_over(taken)
@@ -317,8 +340,8 @@ class RunWriter:
         if taken.event == "abandoned":
             self._ended = True
             raise RunStateError(
-                f"Run {self.head.run} of {self.head.flow} was given up by a collector, because nothing was heard of it for "
-                "long. What it committed is kept; begin a new run for the rest."
+                f"{self._called} was given up by a collector, because nothing was heard of it for long. What it committed "
+                "is kept; begin a new run for the rest."
             )
         if taken.event == "deleted":
             self._ended = True
@@ -326,9 +349,7 @@ class RunWriter:
                 f"Run {self.head.run} of {self.head.flow} was deleted while it was recorded: nothing can be added to it."
             )
         if taken.event != "fence":
-            raise ConflictError(
-                f"Somebody else writes to run {self.head.run} of {self.head.flow}: its id is not unique."
-            )
+            raise ConflictError(f"Somebody else writes to {self.head.called}: its id is not unique.")
 
     def _take_over(self, ours: RunRecord) -> None:
         """Count a record as written whose create failed, although the record is there (the disk failed after that)."""
@@ -339,7 +360,7 @@ class RunWriter:
         del self._points[: sum(len(series.values) for series in ours.metrics.values())]
         if ours.event == "end":
             self._ended = True
-            raise _AlreadyEnded(f"Run {self.head.run} of {self.head.flow} has ended: nothing can be added to it.")
+            raise _AlreadyEnded(f"{self._called} has ended: nothing can be added to it.")
 
     def _replace_condemned(self) -> None:
         """Store again what is pending and lies in packs that were condemned since the last look."""
@@ -351,28 +372,34 @@ class RunWriter:
                 if not ref.name.startswith(f"{self._writer}-")
             }
             # An open log protects its own packs: who uses no others need not look.
-            if not foreign or self._packs is None:
+            if not foreign:
                 return
             condemned = self._condemned.look()
             if not foreign & condemned:
                 return
-            self._packs.exclude(condemned)
             hit = [name for name, stored in self._pending.items() if any(ref.name in condemned for ref in stored.packs)]
+            gone = [name for name in hit if name not in self._sources]
+            if gone or self._packs is None:
+                raise ConflictError(
+                    f"{', '.join(gone)}: what {self.head.called} was to hold by reference was deleted meanwhile. Save it "
+                    "anew."
+                )
+            self._packs.exclude(condemned)
             self._store({name: self._sources[name] for name in hit})
         raise ConflictError(
-            f"Packs that run {self.head.run} was about to refer to were condemned {REPLACE_TRIES} times in a row. Try again."
+            f"Packs that {self.head.called} was about to refer to were condemned {REPLACE_TRIES} times in a row. Try again."
         )
 
     def _record(
         self, event: str, status: Status, slot: int, exception: ExceptionInfo | None, *, pending: bool
     ) -> RunRecord:
         first = not self._recorded
-        metrics = _series(self._points) if pending else {}
+        metrics = series_of(self._points) if pending else {}
         summary = {name: series.values[-1] for name, series in metrics.items()}
         packs, artifacts = merge(self._pending if pending else {})
         record = RunRecord(
             holdall=FORMAT_VERSION,
-            log="run",
+            log="task" if self.head.step else "run",
             event=event,
             slot=slot,
             write_id=self._clock.token(16),
@@ -388,61 +415,52 @@ class RunWriter:
             metrics=metrics,
             summary=summary,
             exception=exception,
+            step=self.head.step,
+            task=self.head.task,
+            attempt=self._attempt,
         )
         if first or event == "end":
             record.params, record.tags, record.info = self.head.params, self.head.tags, dict(self._info())
+            record.parents, record.origin = self.head.parents, self.head.origin
         if event == "end":
+            record.steps = self._steps
             return self._completed(record)
         record.complete = first
         return record
 
     def _completed(self, record: RunRecord) -> RunRecord:
-        """Return `record` with all artifacts of the run, where that stays small enough to be read at once."""
-        if not self._recorded:
-            record.complete = True  # it holds all that there is
-            return record
-        packs, artifacts = merge({**self._artifacts, **self._pending})
-        whole = msgspec.structs.replace(
-            record, packs=packs, artifacts=artifacts, summary={**self._summary, **record.summary}, complete=True
-        )
-        return whole if len(msgspec.json.encode(whole)) <= COMPLETE_BYTES_MAX else record
+        """Return `record` with all artifacts of the run and its tasks, where that stays small enough to be read at once."""
+        own = {**self._artifacts, **self._pending}
+        lifted = self._lifted if self._lifts_all else {}
+        # With what its tasks saved, or else without it, or else only what no earlier record holds.
+        choices = [({**lifted, **own}, True)] if lifted else []
+        if self._recorded:
+            choices.append((own, self._lifts_all and not lifted))
+        for choice, lifts_all in choices:
+            packs, artifacts = merge(choice)
+            summary = {**self._summary, **record.summary}
+            whole = msgspec.structs.replace(
+                record, packs=packs, artifacts=artifacts, summary=summary, complete=True, lifted=lifts_all
+            )
+            if len(msgspec.json.encode(whole)) <= COMPLETE_BYTES_MAX:
+                return whole
+        return msgspec.structs.replace(record, complete=not self._recorded, lifted=self._lifts_all and not lifted)
+
+    def _may_lift(self, lifted: Mapping[str, StoredArtifact]) -> bool:
+        """Tell whether no pack of what tasks saved is condemned: it may have been moved, or be about to go with the run."""
+        packs = {ref.name for stored in lifted.values() for ref in stored.packs}
+        return not packs or not packs & self._condemned.look()
+
+    @property
+    def _called(self) -> str:
+        return self.head.called[0].upper() + self.head.called[1:]
 
     def _now(self) -> str:
         return self._clock.now().isoformat(timespec="microseconds")
 
 
-class _Opening:
-    """The first look at what is condemned, after the log was opened: now, or in the background."""
-
-    def __init__(self, work: Callable[[], frozenset[str]], *, in_background: bool) -> None:
-        self._work = work
-        self._condemned: frozenset[str] = frozenset()
-        self._error: BaseException | None = None
-        self._thread: threading.Thread | None = None
-        if in_background:
-            self._thread = threading.Thread(target=self._run, name="holdall-open", daemon=True)
-            self._thread.start()
-        else:
-            self._condemned = work()
-
-    def wait(self) -> frozenset[str]:
-        """Return what is condemned, or raise what went wrong, every time."""
-        self.join()
-        if self._error is not None:
-            raise self._error
-        return self._condemned
-
-    def join(self) -> bool:
-        """Wait for the end, and tell whether all went well."""
-        if self._thread is not None:
-            self._thread.join()
-        return self._error is None
-
-    def _run(self) -> None:
-        try:
-            self._condemned = self._work()
-        except BaseException as error:  # noqa: BLE001 - it is raised again by `wait`
-            self._error = error
+class _AttemptTaken(Exception):
+    """The log of this attempt at a task is somebody else's."""
 
 
 class _AlreadyEnded(RunStateError):
@@ -469,14 +487,3 @@ def _put_back(mapping: dict[str, _Value], name: str, value: _Value | None) -> No
         mapping.pop(name, None)
     else:
         mapping[name] = value
-
-
-def _series(points: Sequence[Point]) -> dict[str, Series]:
-    """Return points as parallel lists, by metric."""
-    by_name: dict[str, Series] = {}
-    for point in points:
-        series = by_name.setdefault(point.name, Series([], [], []))
-        series.values.append(point.value)
-        series.steps.append(point.step)
-        series.times.append(point.time)
-    return by_name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from holdall_store.repository._artifacts import StoredArtifact
 if TYPE_CHECKING:
     import msgspec
 
-__all__ = ["RunView", "merge_records", "parse_time"]
+__all__ = ["RunView", "lift", "merge_records", "order_steps", "parse_time"]
 
 EVENTS = frozenset(("open", "commit", "end", "fence", "abandoned", "deleted", "restored"))
 
@@ -45,6 +45,57 @@ class RunView:
     """Nobody who looks for runs is to see it; a collection may take what it refers to."""
     deleted_artifacts: dict[str, StoredArtifact] = field(default_factory=dict)
     """Artifacts that were deleted from it, and can be restored."""
+    steps: tuple[str, ...] = ()
+    lifted: bool = False
+    """The artifacts of a run that has ended are those of its tasks, too."""
+    has_tasks: bool = False
+    """The record, or a listing, shows that the run has tasks."""
+    step: str = ""
+    task: str = ""
+    attempt: int = 0
+    parents: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> tuple[str, str, str, str, str, int]:
+        """Whose log it is: namespace, flow, run, and of a task its step, name and attempt."""
+        return self.namespace, self.flow, self.run, self.step, self.task, self.attempt
+
+
+def lift(tasks: Iterable[RunView]) -> tuple[tuple[str, ...], dict[str, tuple[RunView, StoredArtifact]]]:
+    """Return the names of the steps, in order, and what a run shows of its tasks' artifacts: for each name, whose it is.
+
+    Of each task counts the newest attempt that succeeded, or else the newest; of each name what the last task of the last
+    step saved. Steps come after their parents, and otherwise in the order in which they began, as do the tasks of a step.
+    """
+    chosen: dict[tuple[str, str], RunView] = {}
+    for view in sorted(tasks, key=lambda view: (view.status == "succeeded", view.attempt)):
+        chosen[view.step, view.task] = view
+    by_step: dict[str, list[RunView]] = {}
+    for view in sorted(chosen.values(), key=lambda view: (view.started, view.step, view.task)):
+        by_step.setdefault(view.step, []).append(view)
+    order = order_steps({step: [name for view in views for name in view.parents] for step, views in by_step.items()})
+    lifted: dict[str, tuple[RunView, StoredArtifact]] = {}
+    for step in order:
+        for view in by_step[step]:
+            lifted.update({name: (view, stored) for name, stored in view.artifacts.items()})
+    return order, lifted
+
+
+def order_steps(parents: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Return steps so that each comes after its parents, and otherwise as they are given; a circle is cut somewhere."""
+    order: dict[str, None] = {}
+    entered: set[str] = set()
+    for first in parents:
+        stack = [first]
+        while stack:
+            step = stack[-1]
+            entered.add(step)
+            waiting = [name for name in parents[step] if name in parents and name not in entered]
+            if waiting:
+                stack.append(waiting[0])
+            else:
+                order.setdefault(stack.pop())
+    return tuple(order)
 
 
 def merge_records(records: Sequence[RunRecord], where: str, *, first: int = 0) -> RunView:
@@ -56,8 +107,11 @@ def merge_records(records: Sequence[RunRecord], where: str, *, first: int = 0) -
         raise IntegrityError(f"{where} holds no record.")
     head = records[0]
     view = RunView(head.namespace, head.flow, head.run, metrics_whole=first == 0)
+    # What a collector writes into the log of a task names the run alone.
+    place = next((_place(record) for record in records if record.step), _place(head))
+    view.step, view.task, view.attempt = place[3:]
     for record in records:
-        if (record.namespace, record.flow, record.run) != (head.namespace, head.flow, head.run):
+        if _place(record)[:3] != place[:3] or (record.step and _place(record) != place):
             raise IntegrityError(
                 f"{where} holds a record of another run: {record.namespace}/{record.flow}@{record.run}."
             )
@@ -86,6 +140,10 @@ def parse_time(text: str) -> dt.datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
 
 
+def _place(record: RunRecord) -> tuple[str, str, str, str, str, int]:
+    return record.namespace, record.flow, record.run, record.step, record.task, record.attempt
+
+
 def _apply(view: RunView, record: RunRecord) -> None:
     if record.complete:
         view.artifacts.clear()
@@ -97,6 +155,9 @@ def _apply(view: RunView, record: RunRecord) -> None:
     view.info = {**view.info, **record.info}
     view.summary = {**view.summary, **record.summary}
     view.exception = record.exception or view.exception
+    view.steps, view.lifted = record.steps or view.steps, record.lifted
+    view.has_tasks = bool(view.steps)
+    view.parents = record.parents or view.parents
     view.origin = record.origin or view.origin
     for name, series in record.metrics.items():
         view.metrics.setdefault(name, []).append(series)
@@ -119,4 +180,4 @@ def _abandon(view: RunView) -> None:
     view.ended = True
     if view.status == "running":
         view.status = "failed"
-        view.exception = ExceptionInfo("Abandoned", "The run's process was not heard of any more, and was given up.")
+        view.exception = ExceptionInfo("Abandoned", "Its process was not heard of any more, and was given up.")
