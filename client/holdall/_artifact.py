@@ -7,7 +7,7 @@ import io
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from holdall._client import Client
 from holdall._messages import shown, with_article
@@ -26,6 +26,8 @@ __all__ = ["Artifact", "TaskPlace"]
 
 TaskPlace = tuple[str, str, int | None]
 """Step, task and attempt: of what no task saved there are none, and what is not recorded yet has no attempt."""
+
+_TABLE_TYPE: Final = "holdall_store.tables.Table"
 
 
 class Artifact:
@@ -153,8 +155,12 @@ class Artifact:
         """Return a saved frame of pandas or polars, or a saved table of Arrow, as a `Table`: lazy, with its verbs.
 
         Only the columns that are needed are loaded, whole. Nothing of them is loaded before, not even here; of frames of
-        pandas and polars, columns are loaded to learn their types. Raises `UnsupportedTypeError` for anything else.
+        pandas and polars, columns are loaded to learn their types. A saved `Table` is given as it is. Raises
+        `UnsupportedTypeError` for anything else.
         """
+        if self.type == _TABLE_TYPE:
+            found: Table = self.load()
+            return found
         from holdall._artifact_table import ArtifactFrame
         from holdall_store.tables import frame_table
 

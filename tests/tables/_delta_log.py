@@ -81,7 +81,7 @@ class DeltaLog:
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            pq.write_table(table, path, row_group_size=more.pop("row_group_size", 1000))
+            pq.write_table(table, path, row_group_size=more.pop("row_group_size", 1000), use_dictionary=False)
         added = {
             "path": quote(name),
             "partitionValues": {},

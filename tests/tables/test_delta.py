@@ -6,23 +6,27 @@ import datetime as dt
 import decimal
 import os
 import pickle
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import deltalake
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.tables._delta_log import DeltaLog, mapped, structure
-from tests.tables._lake import Lake, write
+from tests.tables._lake import Lake, parquet, write
 
 from holdall_store.errors import (
     FormatError,
     IntegrityError,
     InvalidNameError,
+    MissingDependencyError,
     TableNotFoundError,
     UnsupportedTypeError,
 )
@@ -350,6 +354,93 @@ def test_a_table_in_a_bucket(lake: Lake, tmp_path: Path) -> None:
         "AWS_ALLOW_HTTP": "true",
     }
     assert rows(Table(deltalake.DeltaTable("s3://bucket/lake/t", storage_options=options))) == rows(expected)
+
+
+def test_credentials_of_the_environment(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where none are given, the log is read with those that the files are read with; none at all is an error of ours."""
+    deltalake.write_deltalake(tmp_path / "t", pa.table({"x": [1]}))
+    for path in (tmp_path / "t").rglob("*"):
+        if path.is_file():
+            lake.put_bytes(f"t/{path.relative_to(tmp_path / 't')}", path.read_bytes())
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "access")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret-of-the-tests")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+
+    table = Table("s3://bucket/t", format="delta", storage_options={"endpoint_url": lake.server.url})
+
+    assert rows(table) == [{"x": 1}]
+    assert rows(pickle.loads(pickle.dumps(Table("s3://bucket/t", storage_options=lake.options)))) == [{"x": 1}]
+    options = {"endpoint_url": lake.server.url, "anon": True}
+    assert rows(Table("s3://bucket/t", format="delta", storage_options=options)) == [{"x": 1}]
+
+
+def test_without_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What to install is said when a table needs it, and not before."""
+    for library, log in (("deltalake", "delta"), ("pyiceberg.table", "iceberg")):
+        monkeypatch.setitem(sys.modules, library, None)
+        with pytest.raises(MissingDependencyError, match=rf"pip install 'holdall\[{log}\]'"):
+            Table(tmp_path, format=log).num_rows  # type: ignore[arg-type]  # noqa: B018
+    assert Table(write(tmp_path / "f.parquet", pa.table({"x": [1]}))).num_rows == 1
+
+
+@pytest.mark.parametrize("deleted", [[], [0, 1, 4, 60_001], list(range(50_000, 60_000))])
+def test_large_files_in_a_bucket(lake: Lake, tmp_path: Path, deleted: list[int]) -> None:
+    """Heads of large row groups, and columns that wait for a condition, heed names and deleted rows as all else does."""
+    schema = structure(
+        mapped("key", "long", 1, "p-1"),
+        mapped("text", "string", 2, "p-2"),
+        *(mapped(f"v{n}", "double", n + 3, f"p-{n + 3}") for n in range(6)),
+    )
+    log = DeltaLog(tmp_path / "t", schema, mapping="name", features=["deletionVectors"])
+    random = np.random.default_rng(0)
+    stored = {f"p-{n + 3}": random.random(120_000) for n in reversed(range(6))}
+    data = pa.table(
+        {**stored, "old": [0] * 120_000, "p-2": [f"t{n % 5}" for n in range(120_000)], "p-1": range(120_000)}
+    )
+    more = {"deletionVector": log.vector(deleted)} if deleted else {}
+    log.commit(log.file("a.parquet", data, row_group_size=60_000, **more))
+    for path in (tmp_path / "t").rglob("*"):
+        if path.is_file():
+            lake.put_bytes(f"t/{path.relative_to(tmp_path / 't')}", path.read_bytes())
+    names = {"key": "p-1", "text": "p-2", **{f"v{n}": f"p-{n + 3}" for n in range(6)}}
+    kept = np.setdiff1d(np.arange(120_000), deleted)
+    expected = data.select(list(names.values())).rename_columns(list(names)).take(pa.array(kept))
+
+    table = lake.table("t")
+
+    assert table.num_rows == len(kept)
+    assert table.head(7).to_arrow().equals(expected.slice(0, 7))
+    lake.asked()
+    some = ["v0", "key", "v5"]
+    assert table.select(*some).head(3).to_arrow().equals(expected.select(some).slice(0, 3))
+    if not deleted:
+        assert sum(length for _, key, length in lake.asked() if key.endswith(".parquet")) < 700_000  # of 1.4 MB
+    chosen = table.where(key=[3, 4, 55_000, 119_999])
+    assert chosen.explain().late_bytes > 0
+    wanted = [key for key in (3, 4, 55_000, 119_999) if key not in deleted]
+    assert chosen.to_arrow().equals(expected.filter(pc.is_in(expected.column("key"), value_set=pa.array(wanted))))
+    assert chosen.num_rows == len(wanted)
+    assert table.where(col("key") < 2).to_arrow().num_rows == len({0, 1} - set(deleted))
+    assert table.to_pandas(categories=["text"])["text"].tolist() == expected.column("text").to_pylist()
+
+
+def test_times_of_the_old_kind(tmp_path: Path) -> None:
+    """Times as Spark writes them come back as they were, those that nanoseconds cannot say, too."""
+    times = [dt.datetime(1500, 1, 1, tzinfo=UTC), dt.datetime(2020, 1, 1, 1, 2, 3, 456789, UTC), None]
+    log = DeltaLog(tmp_path / "t", structure(_field("at", "timestamp"), _field("l", _listed("timestamp"))))
+    data = pa.table({"at": pa.array(times, pa.timestamp("us", "UTC")), "l": [[times[0]], [], None]})
+    (tmp_path / "t" / "a.parquet").write_bytes(parquet(data, use_deprecated_int96_timestamps=True))
+    log.commit(log.file("a.parquet", data))
+
+    found = Table(tmp_path / "t")
+
+    assert found.to_arrow().column("at").to_pylist() == times
+    assert found.to_arrow().column("l").to_pylist() == [[times[0]], [], None]
+    assert found.where(at=times[0]).num_rows == 1
+
+
+def _listed(kind: str) -> dict[str, Any]:
+    return {"type": "array", "elementType": kind, "containsNull": True}
 
 
 steps = st.lists(

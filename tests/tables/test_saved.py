@@ -55,7 +55,9 @@ def test_a_table_is_saved_as_a_reference(tmp_path: Path) -> None:
     assert isinstance(found, holdall.Table)
     assert found.to_arrow().equals(table.to_arrow())
     assert holdall.load("train/both")["t"].to_arrow().num_rows == 5
+    assert holdall.load("train/train", columns=["day"]).to_arrow().equals(table.select("day").to_arrow())
     artifact = holdall.Flow("train").latest_run["train"]
+    assert artifact.table().to_arrow().equals(table.to_arrow())
     assert (artifact.type, artifact.runs_code) == ("holdall_store.tables.Table", False)
     assert artifact.size < 3000 < (tmp_path / "lake/day=2/b.parquet").stat().st_size
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import uuid
+from collections.abc import Sequence
 from typing import Any, Final
 
 from holdall_store.errors import InvalidNameError
@@ -90,6 +91,10 @@ class _TableSerializer(Serializer):
                 "schema": encoder.node(snapshot.schema, ".schema"),
             }
         return known | _selection(parts, encoder, obj)
+
+    def decode_columns(self, node: dict[str, Node], decoder: Decoder, columns: Sequence[Any]) -> Any:
+        """Return the table with `columns` alone: nothing is read for it."""
+        return self.decode(node, decoder).select(*columns)
 
     def decode(self, node: dict[str, Node], decoder: Decoder) -> Any:
         kind = text(node, "format")
