@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 from collections.abc import Generator, Mapping, Sequence
@@ -380,8 +381,17 @@ def _length(response: Response, wanted: Wanted) -> int:
 
 
 def anonymous_memory(size: int) -> memoryview:
-    """Return zeroed memory of this process alone: by default a map would be shared with what is forked."""
-    return memoryview(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+    """Return zeroed memory of this process alone: by default a map would be shared with what is forked.
+
+    It is asked for in huge pages, all of which will be filled: in small ones, getting the pages takes longer than
+    receiving what they are for.
+    """
+    data = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    advice = getattr(mmap, "MADV_HUGEPAGE", None)
+    if advice is not None:
+        with contextlib.suppress(OSError):  # a kernel without them has all the same what it takes
+            data.madvise(advice)
+    return memoryview(data)
 
 
 def allocate(descriptor: int, size: int, path: str, wanted: Wanted) -> None:
