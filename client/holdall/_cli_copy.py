@@ -217,10 +217,8 @@ def _run(link: Link, moves: list[Move], options: argparse.Namespace) -> list[Mov
         for move in wanted:
             _keep_time(move)
     if copies := by_action["copy"]:
-        if options.if_absent:
-            looks = link.info_many([move.target for move in copies], return_missing=True)
-            kept |= {look.url for look in looks if look.exists}
-        link.copy_many([(move.found or move.source, move.target) for move in copies if move.target not in kept])
+        pairs = [(move.found or move.source, move.target) for move in copies]
+        kept |= {move.target for move in copies} - {*link.copy_many(pairs, overwrite=not options.if_absent)}
     return [move._replace(action="skip") if move.target in kept else move for move in moves]
 
 

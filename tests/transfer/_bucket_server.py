@@ -189,6 +189,8 @@ class BucketServer(S3Server):
         found = self._copied(request)
         if found is None:
             return failure(404, "NoSuchKey")
+        if "if-none-match" in request.headers and self._newest(request.bucket, request.key):
+            return failure(412, "PreconditionFailed")
         headers = found.headers | _kept({k: v for k, v in request.headers.items() if k != "x-amz-copy-source"})
         stored = self._keep(request.bucket, request.key, Stored(found.data, found.etag, headers))
         return Reply(200, f"<CopyObjectResult><ETag>{escape(stored.etag)}</ETag></CopyObjectResult>".encode())

@@ -8,9 +8,11 @@ import multiprocessing
 import os
 import pickle
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from queue import Empty
 from typing import Any
 
 import hypothesis.strategies as st
@@ -170,6 +172,33 @@ def test_the_first_failure_stops_the_rest(server: S3Server, executor: HttpExecut
     # The connections are closed; what was already on its way may still be counted.
     assert list(executor.run([several([2])], bytes_max=1)) == [content(2)]
     assert len(server.log) <= asked + 20
+
+
+def test_work_ends_when_its_time_is_over() -> None:
+    """What is not done by then is stopped; where there is time enough, all results come."""
+    over = threading.Event()
+
+    def script(connection: socket.socket, head: bytes, number: int) -> bool:
+        if key_of(head) == "never":
+            over.wait(20)
+        connection.sendall(answer(b"x"))
+        return True
+
+    with RawServer(script) as server, make_executor(server.url) as executor:
+        assert list(executor.run([get("never"), get("never")], bytes_max=1 << 20, seconds_max=0.05)) == []
+        over.set()
+        assert list(executor.run([get("k"), get("k")], bytes_max=1 << 20, seconds_max=60)) == [b"x"] * 2
+
+
+def test_what_a_caller_raises_is_no_end(executor: HttpExecutor) -> None:
+    """An iterator of jobs that raises what queues do when they are empty ends nothing in silence."""
+
+    def jobs() -> Iterator[Any]:
+        yield get("k1")
+        raise Empty
+
+    with pytest.raises(Empty):
+        list(executor.run(jobs(), bytes_max=1 << 20))
 
 
 def test_a_job_can_undo_what_it_began(server: S3Server, executor: HttpExecutor) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import itertools
+import threading
 from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.storage._s3 import Cut, Reply, Request, failure
+from tests.storage._s3 import Cut, Reply, Request, Stall, failure
 from tests.transfer._bucket_server import BucketServer, md5
 
 from holdall_store.errors import (
@@ -20,6 +21,7 @@ from holdall_store.errors import (
     StorageError,
     UnsupportedTypeError,
 )
+from holdall_store.storage.buckets import ObjectConfig
 from holdall_store.transfer import _plan, _s3_copy, _s3_put, _s3_sources
 from holdall_store.transfer.s3 import S3, S3PutObject
 
@@ -484,6 +486,100 @@ def test_copies(make_s3: MakeS3, bucket: BucketServer, monkeypatch: pytest.Monke
     )
     with pytest.raises(StorageError, match="another reason"):
         s3.copy("copy", "e")
+
+
+def test_a_copy_that_is_called_off_leaves_nothing(
+    make_s3: MakeS3, bucket: BucketServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The parts of a copy are removed when it fails, and when another one's failure stops it on its way."""
+    monkeypatch.setattr(_s3_copy, "COPY_BYTES_MAX", 1000)
+    monkeypatch.setattr(_s3_copy, "copy_part_bytes", lambda size: 400)
+    bucket.store("root/large", bytes(1001))
+    bucket.store("root/small", b"1")
+    bucket.fault = lambda request: Reply(403) if request.query.get("partNumber") == "2" else None
+    s3 = make_s3()
+    (large,) = [found for found in s3.list_recursive() if found.key == "large"]
+    with pytest.raises(AccessDeniedError):
+        s3.copy(large, "failed")
+    assert bucket.uploads == {}
+
+    begun = threading.Event()
+
+    def fault(request: Request) -> Reply | Stall | None:
+        if "partNumber" in request.query:
+            begun.set()
+            return Stall()
+        if request.key == "root/refused":
+            return Reply(403) if begun.is_set() else failure(503, "SlowDown")
+        return None
+
+    bucket.fault = fault
+    with pytest.raises(AccessDeniedError):
+        s3.copy_many([(large, "stopped"), ("small", "refused")])
+
+    assert begun.is_set()
+    assert bucket.uploads == {}
+    assert bucket.keys() == ["root/large", "root/small"]
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_copies_that_replace_nothing(
+    native: bool, make_s3: MakeS3, bucket: BucketServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is there stays: Amazon looks itself, in the one request; elsewhere one looks first. Parts make no difference."""
+    monkeypatch.setattr(ObjectConfig, "is_native", property(lambda self: native))
+    bucket.store("root/a", b"1")
+    bucket.store("root/taken", b"old")
+    s3 = make_s3()
+
+    assert s3.copy_many([("a", "new"), ("a", "taken")], overwrite=False) == ["s3://bucket/root/new"]
+    assert (bucket.content("root/new"), bucket.content("root/taken")) == (b"1", b"old")
+    assert bucket.asked("HEAD") == (0 if native else 2)
+    assert [request.headers.get("if-none-match") for request in bucket.log if request.method == "PUT"] == (
+        ["*", "*"] if native else [None]
+    )
+
+    monkeypatch.setattr(_s3_copy, "COPY_BYTES_MAX", 1000)
+    monkeypatch.setattr(_s3_copy, "copy_part_bytes", lambda size: 400)
+    bucket.store("root/large", bytes(1001))
+    (large,) = [found for found in s3.list_recursive() if found.key == "large"]
+    assert s3.copy_many([(large, "parts"), (large, "taken")], overwrite=False) == ["s3://bucket/root/parts"]
+    assert (bucket.content("root/parts"), bucket.content("root/taken")) == (bytes(1001), b"old")
+    assert bucket.uploads == {}
+
+
+def test_copies_that_another_one_was_faster_with(
+    make_s3: MakeS3, bucket: BucketServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever creates the object while it is copied has it: in one request, in parts, and where an answer was lost."""
+    monkeypatch.setattr(ObjectConfig, "is_native", property(lambda self: True))
+    bucket.store("root/a", b"1")
+    s3 = make_s3()
+    bucket.fault = lambda request: Cut(after=True) if request.method == "PUT" else None
+    assert s3.copy_many([("a", "lost")], overwrite=False) == ["s3://bucket/root/lost"]
+    assert bucket.content("root/lost") == b"1"
+
+    def overtake(request: Request) -> Cut | None:
+        if request.method == "PUT":
+            bucket.store("root/late", b"of another")
+            return Cut(after=False)
+        return None
+
+    bucket.fault = overtake
+    assert s3.copy_many([("a", "late")], overwrite=False) == []
+
+    monkeypatch.setattr(_s3_copy, "COPY_BYTES_MAX", 1000)
+    bucket.store("root/large", bytes(1001))
+    (large,) = [found for found in s3.list_recursive() if found.key == "large"]
+
+    def overtake_parts(request: Request) -> None:
+        if request.query.get("partNumber") == "1":
+            bucket.store("root/parts", b"of another")
+
+    bucket.fault = overtake_parts
+    assert s3.copy_many([(large, "parts")], overwrite=False) == []
+    assert (bucket.content("root/late"), bucket.content("root/parts")) == (b"of another", b"of another")
+    assert bucket.uploads == {}
 
 
 def test_every_upload_has_the_bytes_that_were_given(s3: S3, bucket: BucketServer) -> None:

@@ -79,12 +79,14 @@ class Executor(Protocol):
         ordered: bool = True,
         bytes_max: int,
         weigh: Callable[[_Result], int] = ...,
+        seconds_max: float | None = None,
     ) -> Iterator[_Result]:
         """Yield the results of `jobs`, in their order or as they come.
 
         `jobs` is consumed lazily in the calling thread, only as far ahead as concurrency and budget allow. Results that
         wait to be consumed, by `weigh`, and bodies under way hold at most about `bytes_max` bytes together; one that
         is larger alone goes alone. The first failure stops the rest and is raised; closing the iterator does so too.
+        After `seconds_max`, what is not done is stopped, and no more results come.
         """
         ...
 

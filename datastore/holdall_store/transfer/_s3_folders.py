@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from holdall_store.errors import InvalidNameError, NotFoundError
 from holdall_store.transfer._plan import Entry, Step, compare
+from holdall_store.transfer._s3_aborts import OpenUploads
 from holdall_store.transfer._s3_copy import CopyItem, copy_job
 from holdall_store.transfer._s3_delete import DELETE_KEYS_MAX, Doomed, delete_job
 from holdall_store.transfer._s3_files import FetchItem, fetch_files
@@ -138,6 +139,7 @@ class S3Folders(S3Writing):
         ]
         if dry_run:
             return steps
+        uploads = OpenUploads()
         jobs = (
             copy_job(
                 CopyItem(
@@ -145,12 +147,13 @@ class S3Folders(S3Writing):
                     Place(target.bucket, target.key + step.path, step.path),
                     session.encryption,
                     size=step.size,
-                )
+                ),
+                uploads,
             )
             for step in steps
             if step.action == "put"
         )
-        with self._watched("sync", len(steps)) as tick:
+        with self._watched("sync", len(steps)) as tick, uploads.aborted_by(session.executor):
             puts = (step for step in steps if step.action == "put")
             for step, _ in zip(puts, session.run(jobs), strict=True):
                 tick(1, 0)

@@ -11,6 +11,7 @@ from holdall_store.errors import StorageError
 from holdall_store.storage import Buffer
 from holdall_store.transfer._exchange import Executor, Job, Request, Response
 from holdall_store.transfer._plan import MULTIPART_BYTES, Span, part_bytes, split
+from holdall_store.transfer._s3_aborts import OpenUpload, abort_uploads
 from holdall_store.transfer._s3_checksums import crc32_header, digest, md5_etag, multipart_etag
 from holdall_store.transfer._s3_list import SentPart, parts_job, uploads_job
 from holdall_store.transfer._s3_names import Place
@@ -350,25 +351,14 @@ class Uploader:
 
     def _give_up(self) -> None:
         """Remove the parts of uploads that will not be completed, unless they are to be gone on with another time."""
-        jobs = [] if self._resume else [_abort(upload) for upload in self._open.values()]
+        left = [] if self._resume else [*self._open.values()]
         self._open.clear()
-        if not jobs:
-            return
-        try:
-            for _ in self._executor.run(jobs, ordered=False, bytes_max=self._bytes_max):
-                pass
-        except OSError:  # what led here is the error to tell; the bucket's own rules remove what is left
-            return
+        abort_uploads(self._executor, [OpenUpload(*each.item.place[:2], each.ident) for each in left])
 
 
 def _is_same(data: Buffer, there: SentPart) -> bool:
     """Tell whether a part that was sent before is this one."""
     return there.size == len(data) and there.etag.strip('"') == digest("md5", (data,)).hex()
-
-
-def _abort(upload: _Upload) -> Job[None]:
-    bucket, key, _ = upload.item.place
-    yield (Request("DELETE", bucket, key, (("uploadId", upload.ident),), accept=frozenset({200, 204, 404})),)
 
 
 def _is_of(found: Response, data: Buffer, lost: StorageError) -> bool:

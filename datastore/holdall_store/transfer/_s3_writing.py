@@ -11,6 +11,7 @@ from holdall_store.errors import AccessDeniedError, InvalidNameError
 from holdall_store.storage import Buffer
 from holdall_store.transfer._exchange import Job, Request
 from holdall_store.transfer._plan import Span
+from holdall_store.transfer._s3_aborts import OpenUploads
 from holdall_store.transfer._s3_base import S3Base
 from holdall_store.transfer._s3_copy import CopyItem, copy_job
 from holdall_store.transfer._s3_delete import DELETE_KEYS_MAX, Doomed, delete_job
@@ -161,29 +162,34 @@ class S3Writing(S3Base):
         """Copy an object inside of the service, and return the URL of the copy."""
         return self.copy_many([(source, target)])[0]
 
-    def copy_many(self, sources_and_targets: Iterable[tuple[str | S3Object, str]]) -> list[str]:
-        """Copy objects with their metadata inside of the service, and return the URLs of the copies.
+    def copy_many(self, sources_and_targets: Iterable[tuple[str | S3Object, str]], overwrite: bool = True) -> list[str]:
+        """Copy objects with their metadata inside of the service, and return the URLs of what was copied.
 
         Nothing travels through this machine. Sources may be whole URLs even where there is a root. Objects above 5
-        GiB are copied in parts.
+        GiB are copied in parts. Without `overwrite`, what is there stays: Amazon sees to that itself, so that of several
+        who copy to one key one does; at other servers one looks first.
         """
         urls: list[str] = []
+        copied: list[str] = []
         pairs = as_many(sources_and_targets, "Pairs of a source and a target")
 
-        def jobs() -> Iterator[Job[str]]:
+        def jobs() -> Iterator[Job[str | None]]:
             for source, target in (as_pair(each, "a source and a target") for each in pairs):
-                item = self._copy_item(source, target)
+                item = self._copy_item(source, target, overwrite=overwrite)
                 urls.append(item.url)
-                yield copy_job(item)
+                yield copy_job(item, uploads)
 
         session = self._session
-        with self._watched("copy_many", _count(sources_and_targets)) as tick:
-            for number, _ in enumerate(session.run(jobs())):
-                tick(1, 0)
-                self._did("put", urls[number])
-        return urls
+        uploads = OpenUploads()
+        with self._watched("copy_many", _count(sources_and_targets)) as tick, uploads.aborted_by(session.executor):
+            for number, etag in enumerate(session.run(jobs())):
+                if etag is not None:
+                    tick(1, 0)
+                    copied.append(urls[number])
+                    self._did("put", urls[number])
+        return copied
 
-    def _copy_item(self, source: str | S3Object, target: str) -> CopyItem:
+    def _copy_item(self, source: str | S3Object, target: str, *, overwrite: bool) -> CopyItem:
         session = self._session
         if isinstance(source, str) and is_url(source):
             source = S3Object(source, *split_url(source), None, None)
@@ -191,7 +197,15 @@ class S3Writing(S3Base):
         if target is None:
             raise InvalidNameError("Without the key of a target nothing is copied.")
         place = session.names.place(target)
-        return CopyItem(wanted.place, place, session.encryption, wanted.version, wanted.size)
+        return CopyItem(
+            wanted.place,
+            place,
+            session.encryption,
+            wanted.version,
+            wanted.size,
+            overwrite=overwrite,
+            is_conditional=session.config.is_native,
+        )
 
     def delete(self, key: str | S3Object, version_id: str | None = None) -> None:
         """Delete an object; one that is not there is no error. With `version_id` that version goes, for good."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from queue import Empty, SimpleQueue
@@ -62,6 +63,10 @@ class Stream(Generic[_Result]):
 
     def __iter__(self) -> Iterator[_Result]:
         """Yield every result; closing the iterator stops everything."""
+        return self.until(None)
+
+    def until(self, end: float | None) -> Iterator[_Result]:
+        """Yield every result that comes before the clock says `end`; then everything is stopped."""
         try:
             while True:
                 if self._pulled - self._given <= self._pull_at:
@@ -71,12 +76,18 @@ class Stream(Generic[_Result]):
                 if self._ready:
                     # No reference stays here: the result may be large, and the caller done with it.
                     yield self._give()
-                elif self.is_done:
+                elif self.is_done or not self._wait(end):
                     return
-                else:
-                    self._sort(self._arrived.get())
         finally:
             self.close()
+
+    def _wait(self, end: float | None) -> bool:
+        """Wait for results; tell whether some came in time, or at least news."""
+        try:
+            self._sort(self._arrived.get(timeout=None if end is None else max(end - time.monotonic(), 0.0)))
+        except Empty:
+            return False
+        return True
 
     def poll(self) -> list[_Result]:
         """Return the results that are there, which may be none; raise the first failure."""

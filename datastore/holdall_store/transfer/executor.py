@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, Self, TypeVar
@@ -110,12 +111,15 @@ class HttpExecutor:
         ordered: bool = True,
         bytes_max: int,
         weigh: Callable[[_Result], int] | None = None,
+        seconds_max: float | None = None,
     ) -> Iterator[_Result]:
         """Yield the results of `jobs`, in their order or as they come.
 
-        Without `weigh`, a result is thought to hold what its job's answers held.
+        Without `weigh`, a result is thought to hold what its job's answers held. After `seconds_max`, what is not done
+        is stopped, and no more results come.
         """
-        yield from self.stream(jobs, ordered=ordered, bytes_max=bytes_max, weigh=weigh)
+        stream = self.stream(jobs, ordered=ordered, bytes_max=bytes_max, weigh=weigh)
+        yield from stream if seconds_max is None else stream.until(time.monotonic() + seconds_max)
 
     def stream(
         self,
