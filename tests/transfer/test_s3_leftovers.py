@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from typing import TYPE_CHECKING
@@ -110,3 +111,48 @@ def test_a_lock_is_of_no_use_once_the_file_is_gone(
 
     assert target.read_bytes() == b"1" * 5500
     assert sorted(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("size", [6000, 10])
+def test_what_a_killed_process_left_goes(make_s3: MakeS3, bucket: BucketServer, tmp_path: Path, size: int) -> None:
+    """A process that ends while it writes a file leaves it beside the target; the next download there removes it."""
+    s3, target = make_s3(concurrency=1), tmp_path / "file"
+    bucket.store("root/k", b"1" * size)
+    bucket.store("root/j", b"2" * 20)
+    child = os.fork()
+    if not child:
+        try:
+            os.replace = lambda *paths: os._exit(9)  # type: ignore[assignment]
+            s3.get_files([("k", target)])
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".file.holdall-")
+    with left.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # as the process did that wrote it
+        s3.get_files([("j", target)])
+        assert left.exists()
+
+    make_s3().get_files([("j", target)])
+
+    assert list(tmp_path.iterdir()) == [target]
+    assert target.read_bytes() == b"2" * 20
+
+
+def test_where_there_are_no_locks(
+    make_s3: MakeS3, bucket: BucketServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is removed, and files come all the same."""
+
+    def refuse(descriptor: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    bucket.store("root/k", b"1" * 6000)
+    bucket.store("root/j", b"2" * 20)
+
+    make_s3().get_files([("k", tmp_path / "k"), ("j", tmp_path / "j")])
+
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "j", tmp_path / "k"]
+    assert ((tmp_path / "k").read_bytes(), (tmp_path / "j").read_bytes()) == (b"1" * 6000, b"2" * 20)

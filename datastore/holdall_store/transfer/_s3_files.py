@@ -15,7 +15,14 @@ from holdall_store.transfer._paths import keep_mode
 from holdall_store.transfer._plan import FIRST_BYTES, Span, parse_content_range, range_bytes, split
 from holdall_store.transfer._s3_checksums import check_body
 from holdall_store.transfer._s3_get import RESTARTS_MAX, Reader, Wanted, allocate, head_job, read_file_parts
-from holdall_store.transfer._s3_leftovers import Leftovers, is_partial_name, lock_alone, partial_path, target_mark
+from holdall_store.transfer._s3_leftovers import (
+    Leftovers,
+    can_lock,
+    is_partial_name,
+    lock_alone,
+    partial_path,
+    target_mark,
+)
 
 __all__ = ["FetchItem", "Fetched", "fetch_files", "is_partial_name"]
 
@@ -108,8 +115,7 @@ def _small_job(reader: Reader, item: FetchItem) -> Job[Fetched]:
 
 def write_whole(path: str, data: memoryview, modified: float | None) -> None:
     """Write a file that nobody ever sees half of."""
-    temporary = partial_path(path, secrets.token_hex(8))
-    descriptor = _open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, path)
+    temporary, descriptor = _open_new(path)
     try:
         try:
             done = 0
@@ -118,9 +124,9 @@ def write_whole(path: str, data: memoryview, modified: float | None) -> None:
             if modified is not None:
                 os.utime(descriptor, (modified, modified))
             keep_mode(descriptor, path)
+            os.replace(temporary, path)  # before it is closed: only the lock says that somebody writes it
         finally:
             os.close(descriptor)
-        os.replace(temporary, path)
     except StorageError:
         _remove(temporary)
         raise
@@ -242,8 +248,7 @@ class Partial:
         self.descriptor = self._lock() if self._resumable else -1
         if self.descriptor < 0:
             self._resumable = False
-            self._path = partial_path(item.path, secrets.token_hex(8))
-            self.descriptor = _open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, item.path)
+            self._path, self.descriptor = _open_new(item.path)
         if os.fstat(self.descriptor).st_size != self.size + self._count:
             self._begin()
 
@@ -262,6 +267,8 @@ class Partial:
         descriptor = _open(self._path, os.O_RDWR | os.O_CREAT, self.item.path)
         if lock_alone(descriptor, self._path):
             return descriptor
+        if not can_lock(descriptor):  # so nobody will ever go on with it
+            _remove(self._path)
         os.close(descriptor)
         return -1
 
@@ -325,6 +332,22 @@ def _boot() -> str:
             return file.read().strip()
     except OSError:
         return ""
+
+
+def _open_new(path: str) -> tuple[str, int]:
+    """Make a temporary file for `path` that nobody goes on with; return where it is, and a descriptor of it.
+
+    If this process is killed, the next download to `path` removes it: that one knows it by its name, and by the lock
+    that is gone. Where there are no locks, it has a name that nobody takes for one to be removed.
+    """
+    temporary = partial_path(path, f"{target_mark(path)}-{secrets.token_hex(8)}")
+    descriptor = _open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, path)
+    if lock_alone(descriptor, temporary):
+        return temporary, descriptor
+    os.close(descriptor)
+    _remove(temporary)
+    temporary = partial_path(path, secrets.token_hex(8))
+    return temporary, _open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, path)
 
 
 def _open(temporary: str, flags: int, path: str) -> int:

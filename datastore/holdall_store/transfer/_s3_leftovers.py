@@ -7,14 +7,14 @@ import os
 import re
 from typing import Final
 
-__all__ = ["Leftovers", "is_partial_name", "lock_alone", "partial_path", "target_mark"]
+__all__ = ["Leftovers", "can_lock", "is_partial_name", "lock_alone", "partial_path", "target_mark"]
 
 PART_MARK: Final = ".holdall-"
 PART_END: Final = ".part"
 NAME_CHARACTERS_MAX: Final = 60
 """A file name has at most 255 bytes; this much of it stands in that of the temporary file."""
 
-_RESUMABLE: Final = re.compile(re.escape(PART_MARK) + "([0-9a-f]{8})-[0-9a-f]{16}" + re.escape(PART_END))
+_MARKED: Final = re.compile(re.escape(PART_MARK) + "([0-9a-f]{8})-[0-9a-f]{16}" + re.escape(PART_END))
 
 
 def is_partial_name(name: str) -> bool:
@@ -30,7 +30,7 @@ def partial_path(path: str, ident: str) -> str:
 
 
 def target_mark(path: str) -> str:
-    """Return by what the unfinished files for `path` that may be gone on with are known, whichever object they are of."""
+    """Return by what the unfinished files for `path` are known, whichever object they are of."""
     return hashlib.sha256(os.path.basename(path).encode(errors="surrogatepass")).hexdigest()[:8]
 
 
@@ -45,8 +45,21 @@ def lock_alone(descriptor: int, path: str) -> bool:
         return False
 
 
+def can_lock(descriptor: int) -> bool:
+    """Tell whether the system has locks for an open file, whoever has this one's."""
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
 class Leftovers:
-    """What earlier downloads left, of objects that have been replaced since.
+    """What earlier downloads left: of objects that have been replaced since, or of processes that were killed.
 
     Each folder is looked at once, when the first file in it is there. An unfinished file that somebody writes is
     locked, and stays.
@@ -70,7 +83,7 @@ def _find(folder: str) -> dict[str, list[str]]:
     try:
         with os.scandir(folder or ".") as children:
             for child in children:
-                match = _RESUMABLE.search(child.name) if is_partial_name(child.name) else None
+                match = _MARKED.search(child.name) if is_partial_name(child.name) else None
                 if match is not None and match.end() == len(child.name):
                     found.setdefault(match[1], []).append(os.path.join(folder, child.name))
     except OSError:  # one may write there and not look
