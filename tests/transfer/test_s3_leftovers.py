@@ -122,7 +122,7 @@ def test_what_a_killed_process_left_goes(make_s3: MakeS3, bucket: BucketServer, 
     child = os.fork()
     if not child:
         try:
-            os.replace = lambda *paths: os._exit(9)  # type: ignore[assignment]
+            os.replace = lambda *paths: os._exit(9)
             s3.get_files([("k", target)])
         finally:
             os._exit(1)
