@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import Final, NamedTuple
 
 from holdall_store.transfer._exchange import Executor, Job, Request
@@ -46,7 +46,7 @@ class OpenUploads:
         self._open.pop(upload, None)
 
     @contextlib.contextmanager
-    def aborted_by(self, executor: Executor) -> Iterator[None]:
+    def aborted_by(self, executor: Executor) -> Generator[None, None, None]:
         """Remove, at the end of the block, what is open then."""
         try:
             yield
