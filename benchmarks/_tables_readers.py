@@ -73,22 +73,25 @@ def _measured(call: Any, passes: int, touch_bytes: int) -> dict[str, Any]:
 def read_holdall(passes: int, touch_bytes: int, **wanted: Any) -> dict[str, Any]:
     """Read with ours."""
     import pandas as pd
-    import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     import holdall
+    from holdall_store.tables import _source_s3
 
     what = Wanted(**wanted)
     options = holdall_options(what.endpoint) if what.endpoint else None
-    assert pd
-    assert pa
-    assert pq  # what it imports when it is first used
+    assert pd  # what it imports when it is first used
+    assert pc
+    assert pq
+    assert _source_s3.S3Source
+    make_table, col = holdall.Table, holdall.col
 
     def call() -> int:
-        table = holdall.Table(what.url, storage_options=options)
+        table = make_table(what.url, storage_options=options)
         if what.where:
             name, low, high = what.where
-            table = table.where(holdall.col(name) >= low, holdall.col(name) < high)
+            table = table.where(col(name) >= low, col(name) < high)
         if what.columns:
             table = table.select(*what.columns)
         if what.head:

@@ -164,3 +164,11 @@ def test_large_texts_of_dictionaries_stay_large(tmp_path: Path) -> None:
 
     assert got.schema.field("t").type == pa.large_string()
     assert got.column("t").to_pylist() == ["a", "b"] * 1000
+
+
+def test_a_name_with_a_dot_is_not_a_field(tmp_path: Path) -> None:
+    """A column called like a field of a struct does not change how that is read."""
+    rows = [{"a.b": "x", "a": {"b": "y"}}, {"a.b": "x", "a": {"b": "y"}}] * 100
+    path = write(tmp_path / "a.parquet", pa.Table.from_pylist(rows))
+
+    assert Table(path).to_arrow().to_pylist() == rows

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from holdall_store.errors import ColumnNotFoundError, InvalidNameError, MissingDependencyError, nearest
 from holdall_store.tables._decode import concatenated
+from holdall_store.tables._objects import shared_objects
 from holdall_store.tables._scan import Scan
 from holdall_store.tables._source import MappedSource
 
@@ -29,12 +30,17 @@ def to_pandas(scan: Scan, dtype_backend: str | None, categories: Sequence[str], 
     if categories:
         table = table.unify_dictionaries()
     stored = _stored_index(table) if index is None else []
+    objects: dict[str, Any] = {}
+    if mapper is None:
+        table, objects = shared_objects(table, [each for each in stored if isinstance(each, str)])
     frame = table.to_pandas(
         split_blocks=True,
         self_destruct=True,
         types_mapper=mapper,
         ignore_metadata=not (index is None and stored),
     )
+    for name in list(objects):
+        frame.isetitem(frame.columns.get_loc(name), objects.pop(name)[frame[name].to_numpy()])
     return frame.set_index(names) if names else frame
 
 
