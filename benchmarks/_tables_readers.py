@@ -84,7 +84,7 @@ def read_holdall(passes: int, touch_bytes: int, **wanted: Any) -> dict[str, Any]
     assert pd  # what it imports when it is first used
     assert pc
     assert pq
-    assert _source_s3.S3Source
+    assert _source_s3.__name__
     make_table, col = holdall.Table, holdall.col
 
     def call() -> int:
