@@ -13,7 +13,7 @@ from holdall._client import Client
 from holdall._messages import shown, with_article
 from holdall._reference import Reference
 from holdall._text import size_text
-from holdall.store import HoldallError, UnsupportedTypeError
+from holdall.store import HoldallError, InvalidNameError, UnsupportedTypeError
 from holdall_store.format import run_prefix, task_prefix
 from holdall_store.repository import StoredArtifact, parse_time
 
@@ -285,4 +285,7 @@ def _labels(columns: Any) -> list[Any]:
         raise UnsupportedTypeError(
             f"columns is a list of names, such as columns=['a'], not {shown(columns)}."
         ) from None
+    if len(set(labels)) < len(labels):
+        twice = next(label for place, label in enumerate(labels) if label in labels[:place])
+        raise InvalidNameError(f"columns names {twice!r:.80} twice; name each of them once.")
     return labels

@@ -181,6 +181,8 @@ def test_columns() -> None:
         client.load("churn/frame", columns=["zz"])
     with pytest.raises(holdall.UnsupportedTypeError, match=r"columns=\['c'\]"):
         client.load("churn/frame", columns="c")
+    with pytest.raises(holdall.InvalidNameError, match="names 'a' twice"):
+        client.load("churn/frame", columns=["a", "c", "a"])
     for wrong in (5, True, [["c"]], [{"c"}]):
         with pytest.raises(holdall.UnsupportedTypeError, match=r"columns is a list of names.*, not "):
             client.load("churn/frame", columns=wrong)  # type: ignore[arg-type]
