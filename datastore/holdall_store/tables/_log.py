@@ -11,6 +11,7 @@ with other names are rows as everywhere, unless a commit has replaced them.
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ __all__ = [
     "TableRecord",
     "columns_of",
     "data_name",
+    "data_time",
     "is_ours",
     "make_record",
     "pack_schema",
@@ -126,6 +128,12 @@ def data_name(stamp: str, token: str, number: int) -> str:
 def is_ours(path: str) -> bool:
     """Tell whether a file has a name of ours: then it counts only if a commit names it."""
     return _NAME.fullmatch(path.rpartition("/")[2]) is not None
+
+
+def data_time(path: str) -> dt.datetime:
+    """Return when the write began that a file of ours is of."""
+    stamp = path.rpartition("/")[2].split("-")[1]
+    return dt.datetime.strptime(stamp, "%Y%m%dT%H%M%S%f").replace(tzinfo=dt.UTC)
 
 
 def pack_schema(schema: Any) -> str:

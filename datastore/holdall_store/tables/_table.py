@@ -407,6 +407,23 @@ class Table:
         )
         return write_table(url, frame, options, storage_options)
 
+    @staticmethod
+    def vacuum(
+        url: str | os.PathLike[str],
+        *,
+        older_than: datetime.timedelta | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Delete the files of the table at `url` that no version of the last 7 days needs, and return how many they were.
+
+        They are those that were replaced and kept, and what writes left behind that did not come to their end.
+        `older_than` is another time than 7 days, which has to be longer than any write takes.
+        """
+        from holdall_store.tables._vacuum import vacuum
+        from holdall_store.tables._write import check_address
+
+        return vacuum(check_address(url), older_than, storage_options)
+
     # What all of these stand on ---------------------------------------------------------------------------------------
 
     def _query(self, *, selected: bool = True, nothing: bool = False, dictionaries: tuple[str, ...] = ()) -> Query:

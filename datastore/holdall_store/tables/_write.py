@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from holdall_store.config import logger
-from holdall_store.errors import ColumnNotFoundError, HoldallError, InvalidNameError, nearest
+from holdall_store.errors import ColumnNotFoundError, HoldallError, InvalidNameError, StorageError, nearest
 from holdall_store.tables._commit import Clock, Intent, Scene, check_mode, commit, look, wrong_partitions
 from holdall_store.tables._files import Layout, MadeFile, make_empty, make_files, sort_rows
 from holdall_store.tables._fit import check_storable, fit_schema, fit_table
@@ -22,9 +22,10 @@ from holdall_store.tables._log import FileEntry, data_name, unpack_schema
 from holdall_store.tables._resolve import Address, check_sources
 from holdall_store.tables._snapshot import Snapshot
 from holdall_store.tables._target import Target, exists_as_file, open_target
+from holdall_store.tables._vacuum import KEEP_DAYS
 from holdall_store.tables._written import Written
 
-__all__ = ["MODES", "Options", "write_table"]
+__all__ = ["MODES", "Options", "check_address", "write_table"]
 
 MODES: Final = ("append", "overwrite", "overwrite_partitions", "error")
 
@@ -109,7 +110,8 @@ def write_table(
 ) -> Written:
     """Write the rows of `frame` to the table at `url`, in one commit."""
     clock = clock or SystemClock()
-    address = _check_address(url)
+    started = clock.now()
+    address = check_address(url)
     rows = rows_of(frame)
     target = open_target(address, storage_options)
     if address.place and address.key.endswith((".parquet", ".parq", ".pq")) and exists_as_file(target, address.key):
@@ -128,6 +130,11 @@ def write_table(
     except Exception:
         forget()
         raise
+    if clock.now() - started > dt.timedelta(days=KEEP_DAYS - 1):
+        forget()
+        raise StorageError(
+            f"{scene.name}: the write took longer than {KEEP_DAYS - 1} days, and is not committed any more."
+        )
     intent = replace(plan.intent, files=tuple(sorted(stored, key=lambda entry: entry.path)))
     made = commit(target, scene, intent, clock, forget)
     _forget(target, made.doomed)
@@ -142,7 +149,8 @@ def write_table(
     )
 
 
-def _check_address(url: Any) -> Address:
+def check_address(url: Any) -> Address:
+    """Return the one folder that a caller names."""
     if not isinstance(url, str | os.PathLike):
         raise InvalidNameError(f"A table is written to one path or URL, and not to {url!r:.80}.")
     (address,) = check_sources(url)
