@@ -429,6 +429,38 @@ def test_a_table_in_a_bucket(lake: Lake) -> None:
             Table(local).num_rows  # noqa: B018
 
 
+@settings(max_examples=8, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.lists(st.integers(0, 9), min_size=1, max_size=12), st.integers(0, 4095), st.booleans()),
+        min_size=1,
+        max_size=3,
+    ),
+    st.integers(0, 9),
+)
+def test_any_deleted_positions(made: list[tuple[list[int], int, bool]], value: int) -> None:
+    """Whatever rows files of positions and vectors delete, results, counts, heads and shares are of the others."""
+    with tempfile.TemporaryDirectory() as folder:
+        table = catalog(Path(folder) / "lake").create_table("n.t", pa.schema([("x", pa.int64())]))
+        for step, (numbers, bits, as_vectors) in enumerate(made):
+            table.append(pa.table({"x": numbers}))
+            gone = {
+                task.file.file_path: [row for row in range(task.file.record_count) if bits >> row & 1]
+                for task in table.scan().plan_files()
+            }
+            table = commit_deletes(table, (vectors if as_vectors else positions)(table, f"d{step}", gone))
+        expected = scanned(table)
+
+        found = Table(table)
+
+        assert rows(found) == expected
+        assert found.num_rows == len(expected)
+        assert rows(found.where(col("x") > value)) == [row for row in expected if row["x"] > value]
+        assert found.head(value).to_arrow().num_rows == min(value, len(expected))
+        shares = [pickle.loads(pickle.dumps(part)) for part in found.split(3)]
+        assert rows(pa.concat_tables([share.to_arrow() for share in shares])) == expected
+
+
 steps = st.lists(
     st.one_of(
         st.tuples(st.just("append"), st.lists(st.integers(0, 9), min_size=1, max_size=4)),
@@ -443,7 +475,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(steps)
 def test_any_history(made: list[tuple[str, Any]]) -> None:
     """After any series of changes, each snapshot is read as pyiceberg reads it."""

@@ -36,9 +36,8 @@ def given_source(source: Any, options: Mapping[str, Any] | None, format: str | N
         _check_format(format, "iceberg")
         if not source.metadata_location:
             raise UnsupportedTypeError("This table of pyiceberg is not committed yet: it has no metadata to read.")
-        known = options if options is not None else _iceberg.options_of(source)
-        local = "://" not in source.metadata_location or source.metadata_location.startswith("file:")
-        return Given(source.metadata_location, None if local else known or None, "iceberg", as_of, source)
+        own = _iceberg.options_of(source) if source.metadata_location.startswith(("s3://", "s3a://")) else None
+        return Given(source.metadata_location, options or own or None, "iceberg", as_of, source)
     if format in ("delta", "iceberg") and not isinstance(source, str) and not hasattr(source, "__fspath__"):
         raise InvalidNameError(f"format={format!r} is a table in a folder: give its path or URL, and no list.")
     return Given(source, options, format, as_of)
