@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from holdall._run import Run
     from holdall._s3 import S3, Progress, RangeInfo, S3GetObject, S3Object, S3PutObject
     from holdall._s3_async import AsyncS3
-    from holdall._session import alias, load, load_many, log, run, save, save_dir, save_file
+    from holdall._session import alias, load, load_many, log, resume, run, save, save_dir, save_file
     from holdall._step import Step, Task
     from holdall._steps import ActiveStep, ActiveTask
     from holdall._tables import Table, col
@@ -115,6 +115,7 @@ __all__ = [
     "log",
     "namespace",
     "nearest",
+    "resume",
     "run",
     "save",
     "save_dir",
@@ -150,6 +151,7 @@ _PLACES = {
     "load_many": "_session",
     "log": "_session",
     "namespace": "_defaults",
+    "resume": "_session",
     "run": "_session",
     "save": "_session",
     "save_dir": "_session",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from holdall._client import Client
     from holdall._run import Run
     from holdall_store.format import TagRecord
+    from holdall_store.repository import RunView
 
 __all__ = ["JoinedRun", "join"]
 
@@ -24,8 +25,12 @@ __all__ = ["JoinedRun", "join"]
 class JoinedRun(ActiveRun):
     """A run that another process began, in which this one records steps. `join` makes it."""
 
-    def __init__(self, client: Client, place: tuple[str, str, str]) -> None:
+    def __init__(
+        self, client: Client, place: tuple[str, str, str], resumes: tuple[str, str, str] | None = None, *known: bool
+    ) -> None:
         self._begin(client, place)
+        self._resumes = resumes
+        self._knows_origin = all(known)
         self._shared = True
         self._tag_place = TagPlace(client, place, (), _AsStored(self))
         self._tokens: list[contextvars.Token[Saver | None]] = []
@@ -73,6 +78,19 @@ class JoinedRun(ActiveRun):
     def _held(self) -> dict[str, Artifact]:
         return {artifact.name: artifact for artifact in self._stored()}
 
+    def _origin_view(self) -> RunView | None:
+        if not self._knows_origin:
+            origin = self._stored()._view.origin
+            if origin is not None and origin.how == "resumed":
+                self._resumes = origin.namespace, origin.flow, origin.run
+            self._knows_origin = True
+        if self._origin is None and self._resumes is not None:
+            self._origin = self._client.repository.catalog.run(*self._resumes)
+        return self._origin
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return JoinedRun, (self._client, self._place, self._resumes, self._knows_origin)
+
     def _stored(self) -> Run:
         from holdall._run import Run
 
@@ -116,8 +134,10 @@ def join(reference: str | None = None, *, client: Client | None = None) -> Joine
             )
     parsed = Reference.parse(reference)
     if given is None and parsed.namespace and parsed.flow and parsed.run and is_run_id(parsed.run):
-        return JoinedRun(chosen, (parsed.namespace, parsed.flow, parsed.run))
+        return JoinedRun(chosen, (parsed.namespace, parsed.flow, parsed.run), None, False)
     found = chosen.run(reference)
     if found.finished:
         raise RunStateError(f"Run {found.id} of flow {found.flow!r} has ended ({found.status}): nothing can join it.")
-    return JoinedRun(chosen, (found.namespace, found.flow, found.id))
+    origin = found._view.origin
+    resumes = (origin.namespace, origin.flow, origin.run) if origin is not None and origin.how == "resumed" else None
+    return JoinedRun(chosen, (found.namespace, found.flow, found.id), resumes)

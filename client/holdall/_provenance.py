@@ -16,7 +16,7 @@ from holdall._values import clean_text
 if TYPE_CHECKING:
     import subprocess
 
-__all__ = ["Provenance", "mask_secrets", "process_info"]
+__all__ = ["Provenance", "current_commit", "installed_packages", "mask_secrets", "process_info"]
 
 GIT_SECONDS_MAX: Final = 5.0
 """A repository on a slow disk must not hold a run up for longer than this."""
@@ -100,6 +100,11 @@ class Provenance:
             found["branch"] = heads["branch.head"]
         found["dirty"] = any(untracked) or any(not line.startswith("#") for line in lines)
         self._git = found
+
+
+def current_commit() -> str:
+    """Return the commit of the working directory's repository, or an empty string."""
+    return (_end_git(_begin_git("rev-parse", "HEAD")) or "") if _in_repository() else ""
 
 
 def mask_secrets(arguments: Sequence[str]) -> list[str]:

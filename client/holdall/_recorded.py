@@ -91,7 +91,9 @@ class Recorded:
             view = self._client.repository.catalog.whole_run(*view.place)
         while name not in view.metrics and view.origin is not None:  # its points stay with the run that logged them
             origin = view.origin
-            view = self._client.repository.catalog.whole_run(origin.namespace, origin.flow, origin.run, *view.place[3:])
+            view = self._client.repository.catalog.whole_run(
+                origin.namespace, origin.flow, origin.run, view.step, view.task, origin.attempt
+            )
         return points_of(view.metrics[name])
 
     @property

@@ -26,6 +26,7 @@ from holdall_store.format import check_name
 from holdall_store.repository import RunView, RunWriter, StoredArtifact, lift
 
 if TYPE_CHECKING:
+    from holdall._run import Run
     from holdall._step import Steps
     from holdall._steps import ActiveStep
 
@@ -65,6 +66,7 @@ class ActiveRun(Saver, Tagged):
     """
 
     _keeper: Keeper | None = None
+    _origin: RunView | None = None
 
     def __init__(
         self,
@@ -74,11 +76,17 @@ class ActiveRun(Saver, Tagged):
         params: object = None,
         tags: Iterable[str] = (),
         single_saves: bool = False,
+        resume: Run | None = None,
     ) -> None:
         settings = client.settings
         user = default_user(settings)
+        self._origin = None if resume is None else resume._view
+        if resume is not None and params is None:
+            params = dict(resume.params)
         namespace = client.namespace or resolve_namespace(settings) or f"user:{user}"
         self._params = params_dict(params)
+        from holdall._steps import origin_of
+
         encoded = encode_params(self._params)
         self._single_saves = single_saves
         provenance = Provenance(user)
@@ -89,6 +97,7 @@ class ActiveRun(Saver, Tagged):
             tags=check_tags(tags),
             info=provenance.info,
             single_saves=single_saves,
+            origin=None if self._origin is None else origin_of(self._origin, user),
         )
         head = self._writer.head
         self._begin(client, (namespace, head.flow, head.run))
@@ -202,7 +211,8 @@ class ActiveRun(Saver, Tagged):
         self._share()
         from holdall._joined import JoinedRun
 
-        return JoinedRun, (self._client, self._place)
+        resumes = None if self._origin is None else self._origin.place[:3]
+        return JoinedRun, (self._client, self._place, resumes)
 
     def __repr__(self) -> str:
         state = "ended" if self._writer.ended else "running"
@@ -215,6 +225,13 @@ class ActiveRun(Saver, Tagged):
     @property
     def _active_run(self) -> ActiveRun:
         return self
+
+    def _origin_view(self) -> RunView | None:
+        """Return the run that this one resumes."""
+        return self._origin
+
+    def _before(self) -> RunView | None:
+        return self._origin
 
     def _share(self) -> None:
         """Make the run known before others join it."""
@@ -258,8 +275,17 @@ class ActiveRun(Saver, Tagged):
 class RunContext:
     """What `holdall.run` returns: a ``with`` block, or a decorator."""
 
-    def __init__(self, flow: str | None, *, params: object, tags: Iterable[str], client: Client | None) -> None:
+    def __init__(
+        self,
+        flow: str | None,
+        *,
+        params: object,
+        tags: Iterable[str],
+        client: Client | None,
+        resume: str | Run | None = None,
+    ) -> None:
         self._flow = flow
+        self._resume = resume
         self._params = params
         self._tags = tuple(check_tags(tags))
         self._client = None if client is None else client_or_default(client)
@@ -314,7 +340,8 @@ class RunContext:
                 raise TypeError(f"{function.__qualname__}() {error}") from None
             bound.apply_defaults()
             params = {**params_dict(self._params), **_plain(_flat(signature, bound.arguments))}
-            return RunContext(self._flow or function.__name__, params=params, tags=self._tags, client=self._client)
+            flow = self._flow or function.__name__
+            return RunContext(flow, params=params, tags=self._tags, client=self._client, resume=self._resume)
 
         if inspect.iscoroutinefunction(function):
 
@@ -347,11 +374,28 @@ class RunContext:
         return f"run({self._flow!r})"
 
     def _begin(self, params: object) -> ActiveRun:
-        flow, client = self._flow or default_flow(), client_or_default(self._client)
+        client = client_or_default(self._client)
+        origin = None if self._resume is None else _run_to_resume(self._resume, client)
+        flow = self._flow or (default_flow() if origin is None else origin.flow)
         parsed = Reference.parse(flow)
         if parsed.namespace is not None:
             client = client.in_namespace(parsed.namespace)
-        return ActiveRun(client, parsed.flow or flow, params=params, tags=self._tags)
+        return ActiveRun(client, parsed.flow or flow, params=params, tags=self._tags, resume=origin)
+
+
+def _run_to_resume(given: object, client: Client) -> Run:
+    """Return the run that is to be resumed, which must lie in the same store."""
+    from holdall._run import Run
+
+    if isinstance(given, str):
+        return client.run(given)
+    if not isinstance(given, Run):
+        raise InvalidNameError(f"A run is resumed by its reference or as it was looked up, not {kind_of(given)}.")
+    if given.client.url != client.url:
+        raise InvalidNameError(
+            f"Run {given.pathspec} lies in {given.client.url}, and is resumed there alone: client=run.client."
+        )
+    return given
 
 
 def _save_result(run: ActiveRun, result: object) -> None:

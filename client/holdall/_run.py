@@ -21,17 +21,19 @@ from holdall_store.repository import RunView
 
 if TYPE_CHECKING:
     from holdall._artifact import Artifact
+    from holdall._debug import Debug
     from holdall._graph import Graph
 
 __all__ = ["Run", "RunData", "RunOrigin"]
 
 
 class RunOrigin(NamedTuple):
-    """The run that another one was promoted from, by its reference, who did it, and why."""
+    """The run that another one was promoted from, or resumes, by its reference, who did it, and why."""
 
     reference: str
     who: str
     note: str
+    how: str = "promoted"
 
 
 class Run(Recorded, Tagged):
@@ -66,6 +68,11 @@ class Run(Recorded, Tagged):
         return f"{self.flow}/{self.id}"
 
     @property
+    def reference(self) -> str:
+        """The reference that always means exactly this run."""
+        return str(Reference(self.namespace, self.flow, run=self.id))
+
+    @property
     def steps(self) -> Steps:
         """The steps, in order; ``run.steps["train"]`` is one of them. They are looked up now, whatever the run says."""
         return Steps(self)
@@ -83,11 +90,25 @@ class Run(Recorded, Tagged):
 
     @property
     def origin(self) -> RunOrigin | None:
-        """Where it was promoted from, by whom and why; ``None`` for a run that was recorded where it lies."""
+        """What it was promoted from, or resumes, by whom and why; ``None`` for a run that began from nothing."""
         origin = self._view.origin
         if origin is None:
             return None
-        return RunOrigin(str(Reference(origin.namespace, origin.flow, run=origin.run)), origin.who, origin.note)
+        reference = str(Reference(origin.namespace, origin.flow, run=origin.run))
+        return RunOrigin(reference, origin.who, origin.note, origin.how or "promoted")
+
+    def debug(self) -> Debug:
+        """Return how to look at what went wrong, and to do it again: code, parameters, packages, and what differs here.
+
+        >>> import holdall
+        >>> with holdall.run("churn", params={"day": "2026-11-23"}) as run:
+        ...     saved = run.save(rows=[4, 2])
+        >>> print(str(holdall.Flow("churn").latest_run.debug()).splitlines()[0])  # doctest: +ELLIPSIS
+        run churn/... succeeded
+        """
+        from holdall._debug import Debug
+
+        return Debug(self)
 
     def promote(self, namespace: str, *, alias: str | None = None, note: str = "") -> Run:
         """Make it a new run of another namespace, such as ``production:churn``, and return that.

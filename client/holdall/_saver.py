@@ -6,7 +6,7 @@ import contextvars
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -21,7 +21,7 @@ from holdall_store.repository import Point
 if TYPE_CHECKING:
     from holdall._client import Client
     from holdall._recorder import ActiveRun
-    from holdall_store.repository import RunWriter, StoredArtifact
+    from holdall_store.repository import RunView, RunWriter, StoredArtifact
 
 __all__ = ["OWN_TASK", "Saver", "current", "end_with", "outcome", "refuse_in_artifact"]
 
@@ -141,6 +141,31 @@ class Saver:
                 points.append(Point(name, value, number, at))
             self._writer.log(points, commit=self._single_saves)
             self._steps.update({point.name: int(point.step) + 1 for point in points})
+
+    def cached(self, name: str, make: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Return the artifact `name` where this holds it, or what it resumes does; else what `make` returns, saved as `name`.
+
+        What was saved before is taken over by reference. Nothing is compared: `resume` is for the same work again.
+
+        >>> import holdall
+        >>> with holdall.run("churn") as run:
+        ...     rows = run.cached("rows", list, range(3))
+        >>> with holdall.resume(holdall.Flow("churn").latest_run) as run:
+        ...     run.cached("rows", list, "never called")
+        [0, 1, 2]
+        """
+        name = check_name(name, "artifact")
+        if name not in self._held():
+            before = self._before()
+            if before is None or name not in before.artifacts:
+                self.save({name: make(*args, **kwargs)})
+            else:
+                self._writer.refer({name: before.artifacts[name]})
+        return self._held()[name].load()
+
+    def _before(self) -> RunView | None:
+        """Return what this goes on from, where it belongs to a run that resumes another."""
+        return None
 
     def load(self, reference: str, **options: Any) -> Any:
         """Load as `holdall.load` does inside of this block: a plain name means what this holds, or else its run.

@@ -8,7 +8,7 @@ import itertools
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from holdall._artifact import Artifact
 from holdall._client import Client, check_references
@@ -29,7 +29,10 @@ from holdall.store import (
 from holdall_store.config import logger
 from holdall_store.format import check_name, run_prefix, slot_key
 
-__all__ = ["alias", "load", "load_many", "log", "run", "save", "save_dir", "save_file"]
+if TYPE_CHECKING:
+    from holdall._run import Run
+
+__all__ = ["alias", "load", "load_many", "log", "resume", "run", "save", "save_dir", "save_file"]
 
 NEWER_RUNS_MAX: Final = 20
 """Runs that are looked through for a name; who is further behind begins anew without looking."""
@@ -54,13 +57,14 @@ def run(
     *,
     params: object = None,
     tags: Iterable[str] = (),
+    resume: str | Run | None = None,
     client: Client | None = None,
 ) -> RunContext:
     """Record a run of `flow`: as a ``with`` block, or as a decorator of a function.
 
     `flow` is by default the name of the script. `params` is a mapping, or anything with attributes; the
     functions in argparse's result, which `set_defaults(func=…)` puts there, are left out. A block that raises leaves a failed run, with its exception and what it had saved. As a decorator, the function's arguments are
-    the parameters, and a dict that it returns becomes artifacts.
+    the parameters, and a dict that it returns becomes artifacts. `resume` is a run to go on from; see `resume`.
 
     >>> import holdall
     >>> with holdall.run("churn", params={"lr": 0.1}, tags=["nightly"]) as run:
@@ -69,7 +73,34 @@ def run(
     >>> holdall.load("churn/model")
     {'weights': [1.0, 2.0]}
     """
-    return RunContext(flow, params=params, tags=tags, client=client)
+    return RunContext(flow, params=params, tags=tags, client=client, resume=resume)
+
+
+def resume(
+    run: str | Run, *, params: object = None, tags: Iterable[str] = (), client: Client | None = None
+) -> RunContext:
+    """Record a new run that goes on from another one: what that did well is taken over by reference, without a copy.
+
+    A step or a task that succeeded there is `done`, and holds what was saved; `Saver.cached` gives what was saved, or makes
+    it. The parameters are those of the other run unless others are given; the code is that of now. The new run names
+    the other as its `Run.origin`, and lies in the current namespace.
+
+    >>> import holdall
+    >>> def work(context):
+    ...     with context as run:
+    ...         with run.step("prepare") as step:
+    ...             if not step.done:
+    ...                 saved = step.save(rows=[4, 2, 0])
+    ...         with run.step("train") as step:
+    ...             saved = step.save(model=[100 / (row + run.params["shift"]) for row in step.load("rows")])
+    >>> try:
+    ...     work(holdall.run("prices", params={"shift": 0}))
+    ... except ZeroDivisionError:
+    ...     work(holdall.resume(holdall.Flow("prices").latest_run, params={"shift": 1}))
+    >>> holdall.load("prices/model")
+    [20.0, 33.333333333333336, 100.0]
+    """
+    return RunContext(None, params=params, tags=tags, client=client, resume=run)
 
 
 def save(obj: Any, name: str, *, client: Client | None = None) -> Artifact:

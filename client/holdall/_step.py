@@ -15,7 +15,7 @@ from holdall._saver import OWN_TASK
 from holdall._text import count_text
 from holdall._values import normal_form
 from holdall.store import InvalidNameError, TaskNotFoundError, nearest
-from holdall_store.repository import Catalog, FoundTask, RunView, lift, order_steps
+from holdall_store.repository import Catalog, FoundTask, RunView, chosen_attempts, lift, order_steps
 
 if TYPE_CHECKING:
     from holdall._artifact import Artifact
@@ -228,7 +228,7 @@ class Step:
         if not views:
             names = list(dict.fromkeys(found.task for found in self._found))
             raise _missing(f"task {shown(name)} in step {self.pathspec}", str(name), names)
-        return Task._of(self.client, _chosen(views)[0])
+        return Task._of(self.client, chosen_attempts(views)[0])
 
     def __iter__(self) -> Iterator[Task]:
         return iter(self.tasks)
@@ -289,7 +289,7 @@ class Step:
         return _whole(self._catalog.found_tasks(*self._place, found))
 
     def _chosen(self) -> list[RunView]:
-        return _chosen(self._views())
+        return chosen_attempts(self._views())
 
     def _held(self) -> dict[str, Artifact]:
         return lifted_artifacts(self.client, self._views())
@@ -440,14 +440,6 @@ def _whole(views: Iterable[Any]) -> list[RunView]:
             raise view
         found.append(view)
     return found
-
-
-def _chosen(views: Iterable[RunView]) -> list[RunView]:
-    """Return of each task the newest attempt that succeeded, or else the newest, in the order in which they began."""
-    chosen: dict[str, RunView] = {}
-    for view in sorted(views, key=lambda view: (view.status == "succeeded", view.attempt)):
-        chosen[view.task] = view
-    return sorted(chosen.values(), key=lambda view: (view.started, view.task))
 
 
 def _pathspec(text: object, what: str, example: str) -> str:

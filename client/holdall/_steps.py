@@ -14,15 +14,16 @@ from holdall._provenance import process_info
 from holdall._saver import OWN_TASK, Saver, current, end_with, outcome
 from holdall._values import normal_form
 from holdall.store import InvalidNameError, RunStateError, nearest
-from holdall_store.format import check_name
-from holdall_store.repository import RunView, task_head
+from holdall_store.format import OriginInfo, check_name
+from holdall_store.repository import RunView, chosen_attempts, task_head
+from holdall_store.transfer import run_all
 
 if TYPE_CHECKING:
     from holdall._artifact import TaskPlace
     from holdall._recorder import ActiveRun
     from holdall_store.repository import RunWriter
 
-__all__ = ["ActiveStep", "ActiveTask", "parent_names"]
+__all__ = ["ActiveStep", "ActiveTask", "origin_of", "parent_names"]
 
 
 class ActiveUnit(Saver):
@@ -35,7 +36,10 @@ class ActiveUnit(Saver):
         self._parents = parents
         user = default_user(self._client.settings)
         repository = self._client.repository
-        head = task_head(repository.clock, run._place, step, task, parents=parents)
+        self._origin = run._origin_view()
+        self._resumed = self._find_before(step).get(task)
+        origin = None if self._resumed is None else origin_of(self._resumed, user)
+        head = task_head(repository.clock, run._place, step, task, parents=parents, origin=origin)
         self._writer: RunWriter = repository.begin(head, lambda: process_info(user), run._announce)
         self._keeper: Keeper | None = None
         self._token: contextvars.Token[Saver | None] | None = None
@@ -52,6 +56,11 @@ class ActiveUnit(Saver):
         head = self._writer.head
         return f"{self._run.pathspec}/{head.step}/{head.task}"
 
+    @property
+    def done(self) -> bool:
+        """Whether the run that this one resumes did it well already: then it holds what that saved, by reference."""
+        return self._resumed is not None and self._resumed.status == "succeeded"
+
     def end(self, error: BaseException | None = None) -> None:
         """End it: as succeeded, or as failed by `error`. The ``with`` block does it; ending twice does nothing."""
         if self._keeper is not None:
@@ -66,6 +75,8 @@ class ActiveUnit(Saver):
     def __enter__(self) -> Self:
         if self._over or self._token is not None:
             raise RunStateError(f"{self._called} was begun already: call {self._maker} again for another attempt.")
+        if self.done:
+            self._take_over()
         self._token = current.set(self)
         self._keeper = Keeper(self._writer, announce=self._announces)
         begun[id(self)] = self
@@ -80,6 +91,22 @@ class ActiveUnit(Saver):
         except ValueError:
             current.set(None)  # left from another context than it was entered in, as generators can be
         end_with(self, error)
+
+    def _before(self) -> RunView | None:
+        return self._resumed
+
+    def _find_before(self, step: str) -> dict[str, RunView]:
+        """Return what the run that this one resumes has of a step: of each task the attempt that counts."""
+        if self._origin is None:
+            return {}
+        catalog, place = self._client.repository.catalog, self._origin.place[:3]
+        views = catalog.found_tasks(*place, catalog.find_tasks(*place, step))
+        return {view.task: view for view in chosen_attempts(view for view in views if isinstance(view, RunView))}
+
+    def _take_over(self) -> None:
+        """Hold what was saved before, by reference."""
+        if self._resumed is not None:
+            self._writer.refer(self._resumed.artifacts, self._resumed.summary)
 
     @property
     def _announces(self) -> bool:
@@ -129,8 +156,8 @@ class ActiveTask(ActiveUnit):
     """
 
     def __init__(self, step: ActiveStep, name: str) -> None:
-        super().__init__(step._run, step.name, name, step._parents)
         self._step = step
+        super().__init__(step._run, step.name, name, step._parents)
 
     @property
     def name(self) -> str:
@@ -162,6 +189,9 @@ class ActiveTask(ActiveUnit):
     def __repr__(self) -> str:
         return f"ActiveTask({self.pathspec!r}, {'ended' if self._over else 'running'})"
 
+    def _find_before(self, step: str) -> dict[str, RunView]:  # noqa: ARG002
+        return self._step._tasks_before
+
     @property
     def _maker(self) -> str:
         return f"step.task({self.name!r})"
@@ -175,6 +205,7 @@ class ActiveStep(ActiveUnit):
     """
 
     def __init__(self, run: ActiveRun, name: str, parents: tuple[str, ...]) -> None:
+        self._tasks_before: dict[str, RunView] = {}
         super().__init__(run, name, OWN_TASK, parents)
         self._has_tasks = False
         self._failure: BaseException | None = None
@@ -208,6 +239,28 @@ class ActiveStep(ActiveUnit):
         self._has_tasks = True
         return ActiveTask(self, checked)
 
+    @property
+    def done(self) -> bool:
+        """Whether the run that this one resumes did it well already, with all of its tasks: then this has them, by reference."""
+        before = self._tasks_before.values()
+        return bool(before) and all(view.status == "succeeded" for view in before)
+
+    def _find_before(self, step: str) -> dict[str, RunView]:
+        self._tasks_before = super()._find_before(step)
+        return self._tasks_before
+
+    def _take_over(self) -> None:
+        """Hold what was saved before, and the tasks that there were, by reference."""
+        super()._take_over()
+        tasks = [view for name, view in self._tasks_before.items() if name != OWN_TASK]
+
+        def take(view: RunView) -> None:
+            task = self.task(view.task)
+            ActiveUnit._take_over(task)
+            task.end()
+
+        run_all(tasks, take, threads=self._client.repository.storage.traits.concurrency or 1)
+
     def __reduce__(self) -> tuple[Any, ...]:
         self._has_tasks = True
         return _rebuild_step, (self._run, self.name, self._parents)
@@ -227,6 +280,11 @@ class ActiveStep(ActiveUnit):
         # Of a step that was joined, each of many processes has its part: what these did is told by their tasks.
         told = self._has_tasks and (error is None or error is self._failure)
         return not (self._run.joined and told) or self._writer.recorded or bool(self._writer.view_pending())
+
+
+def origin_of(view: RunView, who: str) -> OriginInfo:
+    """Return what a record says of the run, or the task, that it goes on from."""
+    return OriginInfo(view.namespace, view.flow, view.run, who, how="resumed", attempt=view.attempt)
 
 
 def parent_names(parents: Iterable[object] | None, run: ActiveRun, name: str) -> tuple[str, ...]:

@@ -111,6 +111,8 @@ class OriginInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     note: str = ""
     how: str = ""
     """``resumed``; empty: promoted."""
+    attempt: int = 0
+    """Of a task: which attempt at the task of the same step and name."""
 
 
 class Versioned(msgspec.Struct, kw_only=True):

@@ -88,6 +88,7 @@ class RunWriter:
         self._pending: dict[str, StoredArtifact] = {}
         self._sources: dict[str, Prepared] = {}
         self._points: list[Point] = []
+        self._carried: dict[str, Scalar] = {}
         self._pending_bytes = 0
         # What the last record of a run says of its tasks.
         self._steps: tuple[str, ...] = ()
@@ -161,8 +162,8 @@ class RunWriter:
             if commit or self._pending_bytes > PENDING_BYTES_MAX:
                 self._append("commit", self.head.commit_status)
 
-    def refer(self, artifacts: Mapping[str, StoredArtifact]) -> None:
-        """Hold, by reference, what another run saved; it becomes durable with the next `flush`.
+    def refer(self, artifacts: Mapping[str, StoredArtifact], summary: Mapping[str, Scalar] | None = None) -> None:
+        """Hold, by reference, what another run saved and the last values of its metrics, durable with the next `flush`.
 
         Raises `ConflictError`, here or there, where a collector has condemned it meanwhile.
         """
@@ -172,6 +173,7 @@ class RunWriter:
             if not self._recorded and any(stored.packs for stored in artifacts.values()):
                 self._append("open", "running", pending=False)  # before it is looked what is condemned
             self._pending.update(artifacts)
+            self._carried.update(summary or {})
 
     def flush(self, *, announce: bool = True) -> None:
         """Make durable what is pending; make the run known if nothing of it is, unless `announce` is false."""
@@ -395,7 +397,7 @@ class RunWriter:
     ) -> RunRecord:
         first = not self._recorded
         metrics = series_of(self._points) if pending else {}
-        summary = {name: series.values[-1] for name, series in metrics.items()}
+        summary = {**self._carried, **{name: series.values[-1] for name, series in metrics.items()}}
         packs, artifacts = merge(self._pending if pending else {})
         record = RunRecord(
             holdall=FORMAT_VERSION,

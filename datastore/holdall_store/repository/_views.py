@@ -14,7 +14,7 @@ from holdall_store.repository._artifacts import StoredArtifact
 if TYPE_CHECKING:
     import msgspec
 
-__all__ = ["RunView", "lift", "merge_records", "order_steps", "parse_time"]
+__all__ = ["RunView", "chosen_attempts", "lift", "merge_records", "order_steps", "parse_time"]
 
 EVENTS = frozenset(("open", "commit", "end", "fence", "abandoned", "deleted", "restored"))
 
@@ -67,11 +67,8 @@ def lift(tasks: Iterable[RunView]) -> tuple[tuple[str, ...], dict[str, tuple[Run
     Of each task counts the newest attempt that succeeded, or else the newest; of each name what the last task of the last
     step saved. Steps come after their parents, and otherwise in the order in which they began, as do the tasks of a step.
     """
-    chosen: dict[tuple[str, str], RunView] = {}
-    for view in sorted(tasks, key=lambda view: (view.status == "succeeded", view.attempt)):
-        chosen[view.step, view.task] = view
     by_step: dict[str, list[RunView]] = {}
-    for view in sorted(chosen.values(), key=lambda view: (view.started, view.step, view.task)):
+    for view in chosen_attempts(tasks):
         by_step.setdefault(view.step, []).append(view)
     order = order_steps({step: [name for view in views for name in view.parents] for step, views in by_step.items()})
     lifted: dict[str, tuple[RunView, StoredArtifact]] = {}
@@ -79,6 +76,14 @@ def lift(tasks: Iterable[RunView]) -> tuple[tuple[str, ...], dict[str, tuple[Run
         for view in by_step[step]:
             lifted.update({name: (view, stored) for name, stored in view.artifacts.items()})
     return order, lifted
+
+
+def chosen_attempts(tasks: Iterable[RunView]) -> list[RunView]:
+    """Return of each task the newest attempt that succeeded, or else the newest, in the order in which they began."""
+    chosen: dict[tuple[str, str], RunView] = {}
+    for view in sorted(tasks, key=lambda view: (view.status == "succeeded", view.attempt)):
+        chosen[view.step, view.task] = view
+    return sorted(chosen.values(), key=lambda view: (view.started, view.step, view.task))
 
 
 def order_steps(parents: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
