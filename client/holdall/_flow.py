@@ -14,7 +14,6 @@ from holdall._run import Run
 from holdall._runs import Runs, Selection, check_statuses, since_moment
 from holdall._tagging import tag_runs
 from holdall._values import check_tags, normal_form
-from holdall._where import parse_where
 from holdall.store import (
     ArtifactNotFoundError,
     HoldallError,
@@ -175,6 +174,11 @@ class Flow:
             raise InvalidNameError("Tags are given one by one: flow.runs('nightly', 'eu').")
         if limit is not None and (type(limit) is not int or limit < 0):
             raise InvalidNameError(f"limit is the number of runs to give at most, or None; not {shown(limit)}.")
+        condition = None
+        if where is not None:
+            from holdall._where import parse_where  # with the first of them: a load looks for none
+
+            condition = parse_where(where)
         now = self._client.repository.clock.now()
         wanted = frozenset(check_tags([*with_tags, *check_tags(tags)]))
         return Runs(
@@ -184,7 +188,7 @@ class Flow:
                 since=since_moment(since, now),
                 until=since_moment(until, now),
                 statuses=check_statuses(status),
-                where=None if where is None else parse_where(where),
+                where=condition,
                 limit=limit,
             ),
         )

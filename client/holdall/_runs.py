@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, overload
 from holdall._messages import shown
 from holdall._moments import parse_duration, parse_moment
 from holdall._run import Run
-from holdall._where import Filter
 from holdall.store import HoldallError, InvalidFilterError, InvalidNameError, MissingDependencyError, nearest
 from holdall_store.repository import Match, RunRow, RunSearch, RunView
 from holdall_store.transfer import run_ordered
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from holdall._flow import Flow
+    from holdall._where import Filter
 
 __all__ = ["Runs", "Selection", "check_statuses", "since_moment"]
 
