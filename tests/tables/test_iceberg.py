@@ -261,6 +261,7 @@ def test_deleted_positions(made: IcebergTable) -> None:
     assert table.where(x=2).num_rows == table.where(x=2).to_arrow().num_rows == 2
     assert table.head(2).to_arrow().num_rows == 2
     assert rows(pickle.loads(pickle.dumps(table))) == rows(table)
+    assert [table.where(col("x").is_null()).files(), len(table.where(col("s").is_null()).files())] == [[], 3]
     with pytest.raises(UnsupportedTypeError, match="deleted rows"):
         table.dataset()
 

@@ -70,13 +70,12 @@ def read_delta(address: Address, options: Mapping[str, Any], as_of: AsOf, given:
         raise FormatError(
             f"{address.text}: its log deletes rows of {next(iter(deleted))!r:.200}, which it does not have."
         )
-    loose = frozenset(at for at, file in enumerate(files) if file.facts is not None and file.facts.deleted is not None)
     parts = {
         name: actions.column(name).combine_chunks()
         for name in ("min", "max", "null_count")
         if name in actions.column_names
     }
-    statistics = ArrowStatistics(parts, actions.column("num_records").combine_chunks(), stored, loose)
+    statistics = ArrowStatistics(parts, actions.column("num_records").combine_chunks(), stored)
     return Listing(files, names, (), Log("Delta", _uri(address), table.version(), schema, matcher, statistics))
 
 

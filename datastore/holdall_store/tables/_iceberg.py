@@ -86,7 +86,7 @@ def read_iceberg(source: Source, address: Address, as_of: AsOf, given: Any = Non
         found.append(TableFile(Found(key_in(address, file.file_path), file.file_size_in_bytes), (), facts))
         counts = [dict(part or {}) for part in (file.null_value_counts, file.value_counts)]
         bounds = [dict(part or {}) for part in (file.lower_bounds, file.upper_bounds)]
-        statistics.append(FileStatistics(bounds[0], bounds[1], counts[0], counts[1], gone is not None))
+        statistics.append(FileStatistics(bounds[0], bounds[1], counts[0], counts[1]))
     columns = {field.name: (field.field_id, known.field(field.name).type) for field in schema.fields}
     pinned = None if as_of is None or snapshot is None else int(snapshot.snapshot_id)
     origin = f"{address.place}/{key}" if address.place else key

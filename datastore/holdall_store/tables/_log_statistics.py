@@ -30,14 +30,13 @@ class LogStatistics(ABC):
 class ArrowStatistics(LogStatistics):
     """Statistics as columns of Arrow: structs of the least and the largest values and of counts of nulls.
 
-    ``names`` are how columns are called in them. Files in ``loose`` have deleted rows, so that counts say nothing.
+    ``names`` are how columns are called in them. Where rows are deleted, a count is of all rows, and so still tells none and all.
     """
 
-    def __init__(self, parts: Mapping[str, Any], rows: Any, names: Mapping[str, str], loose: frozenset[int]) -> None:
+    def __init__(self, parts: Mapping[str, Any], rows: Any, names: Mapping[str, str]) -> None:
         self._parts = dict(parts)
         self._rows = rows
         self._names = dict(names)
-        self._loose = loose
 
     def bounds(self, file: int, name: str) -> Bounds:
         import pyarrow as pa
@@ -49,7 +48,7 @@ class ArrowStatistics(LogStatistics):
         count = self._value("null_count", stored, file)
         rows = self._rows[file].as_py()
         nulls = "some"
-        if file not in self._loose and count is not None and count.is_valid and rows:
+        if count is not None and count.is_valid and rows:
             nulls = {0: "none", rows: "all"}.get(count.as_py(), "some")
         if nulls == "all":
             return CONSTANT_NULL
@@ -77,7 +76,6 @@ class FileStatistics(NamedTuple):
     upper: Mapping[int, bytes]
     nulls: Mapping[int, int]
     values: Mapping[int, int]
-    loose: bool
 
 
 class BinaryStatistics(LogStatistics):
@@ -96,7 +94,7 @@ class BinaryStatistics(LogStatistics):
         known = self._files[file]
         nulls = "some"
         count, values = known.nulls.get(number), known.values.get(number)
-        if not known.loose and count is not None and values:
+        if count is not None and values:
             nulls = {0: "none", values: "all"}.get(count, "some")
         if nulls == "all":
             return CONSTANT_NULL
