@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
@@ -28,7 +29,7 @@ from holdall_store.errors import (
     TableNotFoundError,
     UnsupportedTypeError,
 )
-from holdall_store.tables import Table, col
+from holdall_store.tables import Table, _files, col
 
 ROWS = pa.table({"day": ["a", "b", "a", None], "x": [1, 2, 3, 4], "s": ["p", "q", None, "r"]})
 
@@ -224,7 +225,7 @@ def test_a_table_is_written_from_another(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "frame", [None, 3, "rows", {"x": [1]}, [], [1], [[1]], pl.DataFrame(ROWS).lazy(), pa.table({}), pd.DataFrame({"x": [1, "a"]}),
+    "frame", [None, 3, "rows", {"x": [1]}, [], [1], [[1]], pl.DataFrame(ROWS).lazy(), pa.table({"a\0b": [1]}), pa.table({}), pd.DataFrame({"x": [1, "a"]}),
               pd.DataFrame([[1, 2]], columns=["x", "x"]), [ROWS, ROWS.select(["x"])], [pa.table({"x": [1]}), pa.table({"x": ["a"]})]],
 )  # fmt: skip
 def test_what_holds_no_rows(tmp_path: Path, frame: Any) -> None:
@@ -543,3 +544,32 @@ def test_engines_get_the_partitions_in_their_types(tmp_path: Path) -> None:
     ):
         assert sorted(found.to_pylist(), key=repr) == rows_of(frame)
         assert found.schema.field("day").type == pa.date32()
+
+
+def test_memory_is_bounded_by_ending_files_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits in many partitions at once is written when it is too much, the largest first; no row is lost, and none moved."""
+    monkeypatch.setattr(_files, "HELD_BYTES", 30_000)
+    monkeypatch.setattr(_files, "SORTED_BYTES", 8_000)
+    frame = pa.table(
+        {"p": [n % 7 for n in range(21_000)], "x": range(21_000), "y": [n * 31 % 17 for n in range(21_000)]}
+    )
+    held = []
+    finish = _files._finish
+
+    def watched(file: Any, layout: Any) -> Any:
+        held.append(file.held_bytes)
+        return finish(file, layout)
+
+    monkeypatch.setattr(_files, "_finish", watched)
+    Table.write(tmp_path / "a", frame.to_batches(max_chunksize=700), partition_by="p")
+    assert len(held) > 7
+    assert max(held) <= 30_000
+    found = Table(tmp_path / "a").to_arrow()
+    for part in range(7):
+        assert found.filter(pc.field("p") == part).column("x").to_pylist() == list(range(part, 21_000, 7))
+
+    Table.write(tmp_path / "b", frame.to_batches(max_chunksize=700), partition_by="p", sort_by="y")
+    assert rows_of(Table(tmp_path / "b")) == rows_of(frame)
+    for info in Table(tmp_path / "b").files():
+        y = pq.read_table(info.url, partitioning=None).column("y").to_pylist()
+        assert y == sorted(y)

@@ -19,7 +19,7 @@ ROW_GROUP_ROWS: Final = 1 << 20
 SORTED_BYTES: Final = 256 << 20
 """Of a stream that is to be sorted, so much is held and sorted together, and becomes a file."""
 
-HELD_BYTES: Final = 512 << 20
+HELD_BYTES: Final = 256 << 20
 """What waits for its file to be full; of many partitions at once the largest file is ended then."""
 
 

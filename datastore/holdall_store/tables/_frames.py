@@ -87,6 +87,9 @@ def normal_frame(schema: Any) -> Any:
     if len(set(names)) < len(names):
         twice = next(each for each in names if names.count(each) > 1)
         raise UnsupportedTypeError(f"Two columns are called {twice!r}: rename one of them.")
+    ended = next((name for name in names if "\0" in name), None)
+    if ended is not None:  # where tables pass from one library to another, it would end there
+        raise UnsupportedTypeError(f"The name of the column {ended!r} holds a null character: rename it.")
     fields = []
     for field in schema:
         kind = normal(field.type)
