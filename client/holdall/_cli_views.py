@@ -53,7 +53,14 @@ RUNS_SHOWN: Final = 10
 NAMES_SHOWN: Final = 30
 """Names of a run's artifacts in one row; ``holdall ls FLOW@RUN`` has one a line."""
 
-_STYLES: Final = {"succeeded": "green", "failed": "red", "running": "yellow", "damaged": "red", "unreadable": "red"}
+_STYLES: Final = {
+    "succeeded": "green",
+    "failed": "red",
+    "died": "red",
+    "running": "yellow",
+    "damaged": "red",
+    "unreadable": "red",
+}
 
 _T = TypeVar("_T")
 

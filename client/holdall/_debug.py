@@ -60,6 +60,11 @@ class Debug:
             yield ""
             yield f"{run.exception.type}: {run.exception.message}"
             yield from (f"  {line}" for line in run.exception.traceback.rstrip().splitlines()[-TRACEBACK_LINES:])
+        tail = run.log_tail(TRACEBACK_LINES).rstrip()
+        if tail:
+            yield ""
+            yield "the last that it wrote:"
+            yield from (f"  {line}" for line in tail.splitlines())
         failed = [step.name for step in run.steps if step.status != "succeeded"] if run._view.has_tasks else []
         if failed:
             yield ""

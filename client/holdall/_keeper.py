@@ -8,6 +8,7 @@ import os
 import threading
 import time
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from holdall.store import HoldallError
@@ -25,6 +26,10 @@ ANNOUNCE_SECONDS: Final = 1.0
 FLUSH_SHARE: Final = 0.05
 FLUSH_SECONDS_MAX: Final = 60.0
 """Small values wait for at most a twentieth of what the run has taken so far, and a minute: long runs keep short logs."""
+
+OUTPUT_SECONDS: Final = 10.0
+OUTPUT_SECONDS_MAX: Final = 600.0
+"""What is captured is saved after so long, then after twice that, and so on: what a killed process wrote last is not lost."""
 
 begun: dict[int, Saver] = {}
 """What has not ended, runs and tasks: what they were given must not be lost if they never do."""
@@ -55,9 +60,11 @@ class Keeper:
     With `announce` false nothing is written before there is something to keep.
     """
 
-    def __init__(self, writer: RunWriter, *, announce: bool = True) -> None:
+    def __init__(self, writer: RunWriter, *, announce: bool = True, keep: Callable[[], None] | None = None) -> None:
         self._writer = writer
         self._announce = announce
+        self._keep_output = keep
+        self._output_pause = self._output_at = OUTPUT_SECONDS
         self._stop = threading.Event()
         self._told = False
         self._began = time.monotonic()
@@ -72,6 +79,10 @@ class Keeper:
     def _keep(self) -> None:
         while not self._stop.wait(self._pause()):
             try:
+                if self._keep_output is not None and time.monotonic() - self._began >= self._output_at:
+                    self._output_pause = min(2 * self._output_pause, OUTPUT_SECONDS_MAX)
+                    self._output_at += self._output_pause
+                    self._keep_output()
                 self._writer.flush(announce=self._announce)
             except Exception as error:  # noqa: BLE001 - the values are still pending: the end of the run tries again, and raises
                 self._tell(error)

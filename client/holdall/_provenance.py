@@ -16,7 +16,10 @@ from holdall._values import clean_text
 if TYPE_CHECKING:
     import subprocess
 
-__all__ = ["Provenance", "current_commit", "installed_packages", "mask_secrets", "process_info"]
+__all__ = ["Provenance", "current_commit", "installed_packages", "mask_secrets", "process_info", "process_is_gone"]
+
+STAT_FIELDS: Final = 20
+"""Behind the name in /proc/<pid>/stat: the first is the state, the twentieth the time at which the process began."""
 
 GIT_SECONDS_MAX: Final = 5.0
 """A repository on a slow disk must not hold a run up for longer than this."""
@@ -48,8 +51,48 @@ def process_info(user: str) -> dict[str, Any]:
         "user": user,
         "host": clean_text(os.uname().nodename),
         "pid": os.getpid(),
+        "process": _process_mark(os.getpid()),
         "python": ".".join(map(str, sys.version_info[:3])),
     }
+
+
+def process_is_gone(info: Mapping[str, Any]) -> bool:
+    """Tell whether the process that `info` describes ran on this machine, and is no more; where it cannot be known, not.
+
+    The mark tells the process from a later one of the same number, and this machine since it was started from others that
+    have its name. A process that ended and was not waited for by its parent, is no more.
+    """
+    pid, mark = info.get("pid"), info.get("process")
+    if type(pid) is not int or not isinstance(mark, str) or not mark or pid <= 0:
+        return False
+    boot = _boot_id()
+    if not boot or not mark.startswith(f"{boot}/"):
+        return False
+    return _process_mark(pid) != mark
+
+
+def _process_mark(pid: int) -> str:
+    """Return when a process of this machine began, in the machine's own ticks since it was started, behind the id of that start.
+
+    Empty where it is not there any more, or where the system does not tell.
+    """
+    boot = _boot_id()
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if not boot or len(fields) < STAT_FIELDS or fields[0] in "ZX" else f"{boot}/{fields[19]}"
+
+
+@functools.cache
+def _boot_id() -> str:
+    """Return the id of this start of this machine, and the namespace in which its processes are numbered."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("utf-8").strip()
+        return f"{boot}/{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:
+        return ""
 
 
 class Provenance:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from holdall._artifact import Artifact
 from holdall._client import missing_artifact
 from holdall._messages import readable
+from holdall._provenance import process_is_gone
 from holdall._values import MetricPoint, normal_form, number, points_of
 from holdall.store import ArtifactNotFoundError
 from holdall_store.repository import parse_time
@@ -50,8 +51,9 @@ class Recorded:
 
     @property
     def status(self) -> str:
-        """``running``, ``succeeded`` or ``failed``."""
-        return self._view.status
+        """``running``, ``succeeded`` or ``failed``; ``died`` where it was recorded on this machine by a process that is gone."""
+        view = self._view
+        return "died" if view.status == "running" and not view.ended and process_is_gone(view.info) else view.status
 
     @property
     def successful(self) -> bool:
@@ -70,8 +72,8 @@ class Recorded:
 
     @property
     def finished_at(self) -> dt.datetime | None:
-        """When it came to its end; ``None`` while it runs."""
-        return parse_time(self._view.updated) if self.finished else None
+        """When it came to its end; ``None`` while it runs, or where it died: it was heard of for its `duration`."""
+        return parse_time(self._view.updated) if self._view.status != "running" else None
 
     @property
     def duration(self) -> dt.timedelta:

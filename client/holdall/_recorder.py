@@ -26,6 +26,7 @@ from holdall_store.format import check_name
 from holdall_store.repository import RunView, RunWriter, StoredArtifact, lift
 
 if TYPE_CHECKING:
+    from holdall._capture import Capture
     from holdall._run import Run
     from holdall._step import Steps
     from holdall._steps import ActiveStep
@@ -67,6 +68,7 @@ class ActiveRun(Saver, Tagged):
 
     _keeper: Keeper | None = None
     _origin: RunView | None = None
+    _capture: Capture | None = None
 
     def __init__(
         self,
@@ -77,6 +79,7 @@ class ActiveRun(Saver, Tagged):
         tags: Iterable[str] = (),
         single_saves: bool = False,
         resume: Run | None = None,
+        capture: bool = False,
     ) -> None:
         settings = client.settings
         user = default_user(settings)
@@ -102,8 +105,13 @@ class ActiveRun(Saver, Tagged):
         head = self._writer.head
         self._begin(client, (namespace, head.flow, head.run))
         self._tag_place = TagPlace(client, self._place, head.tags, AsBegun())
+        if capture:
+            from holdall._capture import Capture
+
+            self._capture = Capture()
+            self._capture.start()
         if not single_saves:
-            self._keeper = Keeper(self._writer)
+            self._keeper = Keeper(self._writer, keep=self._keep_output if capture else None)
             begun[id(self)] = self
 
     def _begin(self, client: Client, place: tuple[str, str, str]) -> None:
@@ -201,6 +209,9 @@ class ActiveRun(Saver, Tagged):
         """
         if self._keeper is not None:
             self._keeper.stop()
+        if self._capture is not None and os.getpid() == self._writer.process:
+            self._capture.stop()
+            self._keep_output()
         if not self._writer.ended:
             steps, lifted = self._lift() if self._shared or self._step_names else ((), {})
             self._writer.end(*outcome(error), steps=steps, lifted=lifted)
@@ -225,6 +236,13 @@ class ActiveRun(Saver, Tagged):
     @property
     def _active_run(self) -> ActiveRun:
         return self
+
+    def _keep_output(self) -> None:
+        """Save what was written lately to standard output and standard error, if it was."""
+        from holdall._capture import CAPTURED
+
+        if self._capture is not None and self._capture.changed and not self._writer.ended:
+            self.save({CAPTURED: self._capture.parts()})
 
     def _origin_view(self) -> RunView | None:
         """Return the run that this one resumes."""
@@ -283,9 +301,11 @@ class RunContext:
         tags: Iterable[str],
         client: Client | None,
         resume: str | Run | None = None,
+        capture: bool = False,
     ) -> None:
         self._flow = flow
         self._resume = resume
+        self._capture = capture
         self._params = params
         self._tags = tuple(check_tags(tags))
         self._client = None if client is None else client_or_default(client)
@@ -341,7 +361,14 @@ class RunContext:
             bound.apply_defaults()
             params = {**params_dict(self._params), **_plain(_flat(signature, bound.arguments))}
             flow = self._flow or function.__name__
-            return RunContext(flow, params=params, tags=self._tags, client=self._client, resume=self._resume)
+            return RunContext(
+                flow,
+                params=params,
+                tags=self._tags,
+                client=self._client,
+                resume=self._resume,
+                capture=self._capture,
+            )
 
         if inspect.iscoroutinefunction(function):
 
@@ -380,7 +407,9 @@ class RunContext:
         parsed = Reference.parse(flow)
         if parsed.namespace is not None:
             client = client.in_namespace(parsed.namespace)
-        return ActiveRun(client, parsed.flow or flow, params=params, tags=self._tags, resume=origin)
+        return ActiveRun(
+            client, parsed.flow or flow, params=params, tags=self._tags, resume=origin, capture=self._capture
+        )
 
 
 def _run_to_resume(given: object, client: Client) -> Run:

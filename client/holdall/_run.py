@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from holdall._aliases import check_alias, check_note
+from holdall._capture import CAPTURED, text_of
 from holdall._client import Client
 from holdall._defaults import default_user
 from holdall._messages import readable
@@ -96,6 +97,31 @@ class Run(Recorded, Tagged):
             return None
         reference = str(Reference(origin.namespace, origin.flow, run=origin.run))
         return RunOrigin(reference, origin.who, origin.note, origin.how or "promoted")
+
+    @property
+    def stdout(self) -> str:
+        """The last of what was written to standard output, of a run that was recorded with ``capture=True``."""
+        return text_of(self._captured(), "out")
+
+    @property
+    def stderr(self) -> str:
+        """The last of what was written to standard error, of a run that was recorded with ``capture=True``."""
+        return text_of(self._captured(), "err")
+
+    def log_tail(self, lines: int = 50) -> str:
+        r"""Return the last lines of what was written to both, as they came, of a run that was recorded with ``capture=True``.
+
+        >>> import holdall
+        >>> with holdall.run("churn", capture=True) as run:
+        ...     print("fitting")
+        fitting
+        >>> holdall.Flow("churn").latest_run.log_tail()
+        'fitting\n'
+        """
+        return "".join(text_of(self._captured()).splitlines(keepends=True)[-lines:] if lines > 0 else [])
+
+    def _captured(self) -> object:
+        return self[CAPTURED].load(trust=False) if CAPTURED in self._view.artifacts else None
 
     def debug(self) -> Debug:
         """Return how to look at what went wrong, and to do it again: code, parameters, packages, and what differs here.

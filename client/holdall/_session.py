@@ -58,13 +58,15 @@ def run(
     params: object = None,
     tags: Iterable[str] = (),
     resume: str | Run | None = None,
+    capture: bool = False,
     client: Client | None = None,
 ) -> RunContext:
     """Record a run of `flow`: as a ``with`` block, or as a decorator of a function.
 
     `flow` is by default the name of the script. `params` is a mapping, or anything with attributes; the
     functions in argparse's result, which `set_defaults(func=…)` puts there, are left out. A block that raises leaves a failed run, with its exception and what it had saved. As a decorator, the function's arguments are
-    the parameters, and a dict that it returns becomes artifacts. `resume` is a run to go on from; see `resume`.
+    the parameters, and a dict that it returns becomes artifacts. `resume` is a run to go on from; see `resume`. With `capture`,
+    the last of what this process and its children write to standard output and standard error is kept with the run: see `Run.log_tail`.
 
     >>> import holdall
     >>> with holdall.run("churn", params={"lr": 0.1}, tags=["nightly"]) as run:
@@ -73,11 +75,16 @@ def run(
     >>> holdall.load("churn/model")
     {'weights': [1.0, 2.0]}
     """
-    return RunContext(flow, params=params, tags=tags, client=client, resume=resume)
+    return RunContext(flow, params=params, tags=tags, client=client, resume=resume, capture=capture)
 
 
 def resume(
-    run: str | Run, *, params: object = None, tags: Iterable[str] = (), client: Client | None = None
+    run: str | Run,
+    *,
+    params: object = None,
+    tags: Iterable[str] = (),
+    capture: bool = False,
+    client: Client | None = None,
 ) -> RunContext:
     """Record a new run that goes on from another one: what that did well is taken over by reference, without a copy.
 
@@ -100,7 +107,7 @@ def resume(
     >>> holdall.load("prices/model")
     [20.0, 33.333333333333336, 100.0]
     """
-    return RunContext(None, params=params, tags=tags, client=client, resume=run)
+    return RunContext(None, params=params, tags=tags, client=client, resume=run, capture=capture)
 
 
 def save(obj: Any, name: str, *, client: Client | None = None) -> Artifact:

@@ -173,9 +173,9 @@ class Step:
 
     @property
     def status(self) -> str:
-        """``failed`` if any of its tasks has, else ``running`` if any of them is, else ``succeeded``."""
-        states = {task.status for task in self.tasks} | {view.status for view in self._chosen()}
-        return next(state for state in ("failed", "running", "succeeded") if state in states)
+        """``failed`` or ``died`` if any of its tasks has, else ``running`` if any of them is, else ``succeeded``."""
+        states = {Task._of(self.client, view).status for view in self._chosen()}
+        return next(state for state in ("failed", "died", "running", "succeeded") if state in states)
 
     @property
     def successful(self) -> bool:
@@ -185,7 +185,7 @@ class Step:
     @property
     def finished(self) -> bool:
         """Whether all of its tasks have come to an end, well or not."""
-        return all(view.status != "running" for view in self._chosen())
+        return self.status != "running"
 
     @property
     def exception(self) -> ExceptionInfo | None:

@@ -41,7 +41,8 @@ def test_what_a_run_holds_that_never_ends_is_kept() -> None:
     assert done.returncode == 0
     assert "was begun and never ended" in done.stderr
     run = holdall.Flow("churn").latest_run
-    assert (run.status, run.data.model, run.metrics) == ("running", [1, 2], {"auc": 0.9})
+    assert (run.data.model, run.metrics, run.successful) == ([1, 2], {"auc": 0.9}, False)
+    assert run.status == ("died" if run.info["process"] else "running")
 
 
 def test_a_run_that_ended_is_not_warned_of() -> None:
