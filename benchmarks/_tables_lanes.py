@@ -19,6 +19,7 @@ __all__ = [
     "OURS",
     "PASSES",
     "PYARROW",
+    "ROUNDS_MAX",
     "Lanes",
     "Place",
     "bytes_beyond_footers",
@@ -30,6 +31,9 @@ __all__ = [
 
 PASSES: Final = 4
 """The first call of a process is cold, the median of the later ones is warm."""
+
+ROUNDS_MAX: Final = 3
+"""Six readers with four calls each take a minute a round."""
 
 SLOW_PASSES: Final = 2
 """For who takes ten times as long as the others: a cold call, and one that is not."""
@@ -86,7 +90,10 @@ class Lanes:
         self.add(OURS, readers.read_holdall)
 
     def add_remote(self, *, slow: bool = True) -> None:
-        """Add everyone who reads from S3; `slow` ones too. pandas hands conditions to pyarrow, which measures the same."""
+        """Add everyone who reads from S3; `slow` ones too, which DuckDB then is thought to be.
+
+        pandas hands conditions to pyarrow, which measures the same.
+        """
         self.add_ours()
         self.add(PYARROW, readers.read_pyarrow)
         self.add_if("polars", POLARS, readers.read_polars)
@@ -133,7 +140,7 @@ class Lanes:
             "duckdb, duckdb-extensions and duckdb-extension-httpfs of one version, pyarrow and pandas is taken instead."
         )
 
-    def measure(self, count: int | None = None) -> dict[str, list[Sample]]:
+    def measure(self, count: int = ROUNDS_MAX) -> dict[str, list[Sample]]:
         """Measure all in rounds, and see that each found as many rows."""
         samples = self.bench.rounds(self.usual, count=count)
         samples |= self.bench.rounds(self.slow, count=1)

@@ -24,8 +24,7 @@ CLAIM = Claim(
     },
 )
 
-TOUCH_BYTES = 3 << 30
-ROUNDS_MAX = 3
+TOUCH_BYTES = 2 << 30
 
 
 def run(bench: Bench) -> None:
@@ -37,13 +36,13 @@ def run(bench: Bench) -> None:
         for name, endpoint, what in (("shaped", nginx.shaped, "shaped: "), ("plain", nginx.plain, "not delayed: ")):
             place = lanes.Place(endpoint, "lineitem.parquet", shaped=name == "shaped")
             found = lanes.Lanes(bench, place, nginx, TOUCH_BYTES)
-            found.add_remote(slow=False)
+            found.add_remote()
             found.add("limit: the link alone", readers.read_link)
             alone = lanes.Lanes(bench, local, None, TOUCH_BYTES)
             alone.add("limit: decoding alone, ours from the local disk", readers.read_holdall)
             alone.add("limit: decoding alone, pyarrow from memory", readers.read_memory)
             found.usual |= alone.usual
-            samples = found.measure(ROUNDS_MAX)
+            samples = found.measure()
             lanes.record(bench, samples, what)
             peers = {each: many for each, many in samples.items() if not each.startswith("limit")}
             lanes.judge_fastest(bench, name, peers)

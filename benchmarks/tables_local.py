@@ -30,14 +30,14 @@ def run(bench: Bench) -> None:
     for name, path in paths.items():
         large = name == "lineitem"
         found = lanes.Lanes(bench, lanes.Place("", str(path)), None, TOUCH_BYTES if large else TOUCH_BYTES // 8)
-        found.wanted, found.passes = {"output": "pandas"}, 2 if large else lanes.PASSES
+        found.wanted, found.passes = {"output": "pandas"}, 1 if large else lanes.PASSES
         found.add_ours()
         found.add("pyarrow.parquet", readers.read_pyarrow)
         found.add_if("polars", "polars, to_pandas", readers.read_polars)
         if not large:
             found.add("pandas", readers.read_pandas)
             found.add_if("duckdb", "DuckDB", readers.read_duckdb)
-        samples = found.measure(ROUNDS_LINEITEM if large else None)
+        samples = found.measure(ROUNDS_LINEITEM if large else lanes.ROUNDS_MAX)
         lanes.record(bench, samples, f"{name}: ")
         lanes.judge_fastest(bench, name, samples)
     lanes.describe_readers(bench, None)

@@ -21,7 +21,6 @@ CLAIM = Claim(
 
 TOUCH_BYTES = 512 << 20
 ROWS = 4000
-ROUNDS_MAX = 3
 
 
 def run(bench: Bench) -> None:
@@ -33,7 +32,7 @@ def run(bench: Bench) -> None:
             place = lanes.Place(endpoint, "small/", shaped=name == "shaped")
             found = lanes.Lanes(bench, place, nginx, TOUCH_BYTES, passes=2)
             found.add_remote(slow=False)
-            samples = found.measure(ROUNDS_MAX)
+            samples = found.measure()
             lanes.record(bench, samples, what)
             lanes.judge_fastest(bench, name, samples, "first", only=lanes.PYARROW)
             if name == "shaped":

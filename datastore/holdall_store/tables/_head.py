@@ -19,6 +19,10 @@ PAGE_ROWS: Final = 20_000
 
 PAGE_BYTES: Final = 1 << 20
 
+INDEX_BITS: Final = 17
+"""A page of numbers of a dictionary has at most so many bits for each: dictionaries end at a megabyte, of eight bytes each
+131 072. Where later pages are written out, their mean says too much of the first one."""
+
 MARGIN: Final = 16
 """Pages differ in size: a sixteenth more than their mean is fetched, and 512 bytes for the header."""
 
@@ -60,7 +64,10 @@ class HeadPlan:
             share = min(max(PAGE_ROWS, self.rows) / self.unit.rows, 1.0)
             if share * plain > PAGE_BYTES:
                 share = min(max(PAGE_BYTES / plain, self.rows / self.unit.rows), 1.0)
-            page = int((span.length - data) * share * (1 + 1 / MARGIN)) + 512
+            page = int((span.length - data) * share * (1 + 1 / MARGIN))
+            if data:
+                page = min(page, max(PAGE_ROWS, self.rows) * INDEX_BITS // 8)
+            page += 512
             spans.append(Span(span.begin, min(span.begin + data + page, span.end)))
         return _few(spans)
 
