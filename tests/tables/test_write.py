@@ -29,7 +29,7 @@ from holdall_store.errors import (
     TableNotFoundError,
     UnsupportedTypeError,
 )
-from holdall_store.tables import Table, _files, col
+from holdall_store.tables import Table, _files, _source_local, col
 
 ROWS = pa.table({"day": ["a", "b", "a", None], "x": [1, 2, 3, 4], "s": ["p", "q", None, "r"]})
 
@@ -573,3 +573,17 @@ def test_memory_is_bounded_by_ending_files_early(tmp_path: Path, monkeypatch: py
     for info in Table(tmp_path / "b").files():
         y = pq.read_table(info.url, partitioning=None).column("y").to_pylist()
         assert y == sorted(y)
+
+
+def test_a_record_that_is_gone_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record that another builds on is looked for where a listing did not show it; if it is gone, that is said."""
+    for _ in range(3):
+        Table.write(tmp_path, ROWS)
+    walk = _source_local._walk
+    monkeypatch.setattr(
+        _source_local, "_walk", lambda folder: (each for each in walk(folder) if not each.key.endswith("/00000000"))
+    )
+    assert Table(tmp_path).num_rows == 12
+    (tmp_path / "_holdall" / "00000000").unlink()
+    with pytest.raises(IntegrityError, match="00000000 is gone"):
+        Table(tmp_path).to_arrow()

@@ -9,16 +9,19 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from holdall_store.errors import TableNotFoundError
-from holdall_store.format import slot_numbers, unseal
+from holdall_store.errors import IntegrityError, TableNotFoundError
+from holdall_store.format import slot_key, slot_numbers, unseal
 from holdall_store.tables._as_of import AsOf, time_text
 from holdall_store.tables._log import LOG_PREFIX, State, TableRecord, state_of
-from holdall_store.tables._source import Found, Source, changed
+from holdall_store.tables._source import Found, Source
 
 __all__ = ["History"]
 
 CACHE_BYTES: Final = 16 << 20
 """Records that are kept: those that many later ones build on are read with every commit."""
+
+LONGEST_BYTES: Final = 64 << 20
+"""Of a record whose size no listing told: no longer one is written."""
 
 
 class _Cache:
@@ -86,17 +89,21 @@ class History:
     def record(self, version: int) -> TableRecord:
         """Return the record of a version, verified."""
         found = self.slots.get(version)
+        if found is None and 0 <= version < self.newest:
+            # A folder that is read while records come may show a later one and not an earlier.
+            found = Found(slot_key(self._root + LOG_PREFIX, version))
         if found is None:
             raise TableNotFoundError(f"{self.name} has no version {version}: {self._range()}")
         key = (self._source.identity, found)
         record = _cache.get(key)
         if record is None:
             url = self._source.url(found.key)
-            (tail,) = self._source.tails([(found, max(found.size, 1))])
+            (tail,) = self._source.tails([(found, found.size if found.size > 0 else LONGEST_BYTES)])
             if tail is None:
-                raise changed(url, "it is gone")
+                raise IntegrityError(f"{url} is gone: the log of a table has all its records, or cannot be read.")
             record = unseal(tail.data, TableRecord, url)
-            _cache.put(key, record)
+            if found.size > 0:
+                _cache.put(key, record)
         return record
 
     def version_of(self, as_of: AsOf) -> int:
