@@ -103,15 +103,15 @@ class _Tap:
         with self._lock:
             if not self._listeners:
                 self._open()
+            else:
+                self._drain()  # what was written before is not for a new listener
             self._listeners.append(listener)
 
     def remove(self, listener: Capture) -> None:
         with self._lock:
             if listener not in self._listeners or self._pid != os.getpid():
                 return
-            _flush()
-            for pipe in self._pipes:
-                pipe.drain()
+            self._drain()
             self._listeners.remove(listener)
             if not self._listeners:
                 self._close()
@@ -119,6 +119,11 @@ class _Tap:
     def tell(self, stream: str, data: bytes) -> None:
         for listener in list(self._listeners):
             listener.write(stream, data)
+
+    def _drain(self) -> None:
+        _flush()
+        for pipe in self._pipes:
+            pipe.drain()
 
     def _open(self) -> None:
         self._pid = os.getpid()
