@@ -47,7 +47,7 @@ def name_of(segment: str) -> str:  # ^a is A, %hh is a byte of UTF-8, and a ^ be
 
 
 def read_run(path: Path, place: str) -> dict[str, Any]:
-    run: dict[str, Any] = {"status": "running", "artifacts": {}}
+    run: dict[str, Any] = {"status": "running", "artifacts": {}, "hidden": set()}
     for number, slot in enumerate(sorted(each for each in path.iterdir() if each.is_file() and each.name[:1] != ".")):
         record = unseal(slot)
         task = f"/{record['step']}/{record['task']}^{record.get('attempt', 0)}" if "step" in record else place[28:]
@@ -57,6 +57,9 @@ def read_run(path: Path, place: str) -> dict[str, Any]:
             run["status"] = record.get("status", "running")
             own = {name: (each, record.get("packs", [])) for name, each in record.get("artifacts", {}).items()}
             run["artifacts"] = own if record.get("complete") else run["artifacts"] | own
+        elif record["event"] in ("deleted", "restored"):  # the run, or artifacts of it
+            names = set(record.get("names", [""]))
+            run["hidden"] = run["hidden"] | names if record["event"] == "deleted" else run["hidden"] - names
         else:
             check(record["event"] in ("fence", "abandoned"), f"{slot} is of an unknown kind")
             run["status"] = "failed" if (record["event"], run["status"]) == ("abandoned", "running") else run["status"]
@@ -132,7 +135,8 @@ def main(store: Path, *names: str) -> None:
         space, flow, name, *task = path.relative_to(store / "runs").parts
         logs[name_of(space), name_of(flow), "/".join([complement(name), *map(name_of, task)])] = path
     for key, run in [] if names else [(key, read_run(path, key[2])) for key, path in logs.items()]:
-        print(*key, run["status"], *run["artifacts"], sep="\t")
+        if "" not in run["hidden"]:
+            print(*key, run["status"], *(name for name in run["artifacts"] if name not in run["hidden"]), sep="\t")
     if names:
         record, refs = read_run(logs[names[0], names[1], names[2]], names[2])["artifacts"][names[3]]
         buffers = [read_buffer(store, ref, refs) for ref in record.get("buffers", [])]

@@ -167,6 +167,12 @@ class Artifact:
         sizes = [buffer.bytes for buffer in self._stored.record.buffers]
         return frame_table(ArtifactFrame(self, self._shape(), sizes))
 
+    def delete(self, *, note: str = "") -> None:
+        """Hide it from whoever looks at its run, which has ended; see `Run.delete`."""
+        from holdall._deleting import delete_artifact
+
+        delete_artifact(self._client, self._place, self._name, note)
+
     def keys(self) -> list[str | int]:
         """Return the keys of a saved dict whose keys are all strings, or the positions of a list; of anything else, none."""
         from holdall_store.serializers import keys

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from holdall._cli_parser import EXIT_USAGE, S3_OPTIONS, defaults, make_parser
 from holdall._text import clean, place_text
-from holdall.store import HoldallError, InvalidNameError, NotFoundError, StoreNotFoundError
+from holdall.store import HoldallError, InvalidFilterError, InvalidNameError, NotFoundError, StoreNotFoundError
 from holdall_store.config import Settings, read_settings
 
 __all__ = ["main"]
@@ -58,6 +58,9 @@ def _run(options: argparse.Namespace) -> int:
         raise
     except NotFoundError as error:
         return _complain(_said(error), EXIT_NOT_FOUND)
+    except InvalidFilterError as error:
+        told, *place = str(error).split("\n")  # the filter, and a caret below it
+        return _complain(told, EXIT_USAGE, place)
     except InvalidNameError as error:
         return _complain(str(error), EXIT_USAGE)
     except HoldallError as error:
@@ -139,11 +142,11 @@ def _check_place(url: str) -> None:
         )
 
 
-def _complain(message: str, code: int) -> int:
+def _complain(message: str, code: int, more: Sequence[str] = ()) -> int:
     if _lenient_settings().debug:
         traceback.print_exc()
     sys.stdout.flush()
-    sys.stderr.write(f"holdall: {clean(message)}\n")
+    sys.stderr.write(f"holdall: {clean(message)}\n" + "".join(f"{clean(line)}\n" for line in more))
     return code
 
 

@@ -4,7 +4,26 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["CAT", "CP", "DOCTOR", "DU", "EPILOG", "EXEC", "GET", "GRAPH", "LS", "MAIN_EXAMPLES", "PUT", "SHOW", "SYNC"]
+__all__ = [
+    "ALIAS",
+    "CAT",
+    "CP",
+    "DOCTOR",
+    "DU",
+    "EPILOG",
+    "EXEC",
+    "GET",
+    "GRAPH",
+    "LS",
+    "MAIN_EXAMPLES",
+    "PROMOTE",
+    "PUT",
+    "RM",
+    "RUNS",
+    "SHOW",
+    "SYNC",
+    "TAG",
+]
 
 EPILOG: Final = """\
 references:
@@ -24,6 +43,7 @@ MAIN_EXAMPLES: Final = """
 examples:
   holdall ls                                what there is
   holdall ls churn                          the runs of a flow, newest first
+  holdall runs churn --where "metrics.auc > 0.9"  those that match
   holdall show churn:champion               one run: who, when, parameters, metrics, artifacts
   holdall get churn/train -o train.parquet  a frame as a file
   holdall put report.html churn/report      a file as an artifact
@@ -71,6 +91,51 @@ fails; the exit code is that of the command. Options stand before the flow.
 examples:
   holdall exec churn -- python train.py
   holdall exec --tag nightly --param lr=0.1 churn -- sh -c 'for i in 1 2 3; do python task.py $i; done'
+"""
+
+RUNS: Final = """
+filters:
+  metrics.NAME, params.NAME, tags, artifacts, status, started, finished, duration, user, host, git.commit, git.branch,
+  git.dirty, exception, run, namespace; ==, !=, <, <=, >, >=, in, not in, and, or, not, parentheses. What a run does not
+  have matches nothing.
+
+examples:
+  holdall runs churn --where "metrics.auc > 0.9 and params.lr < 0.1"
+  holdall runs churn --since 7d --status failed
+  holdall runs churn --tag nightly --since 2026-11-01 --until 2026-12-01 --json | jq -r '.[].reference'
+  holdall runs churn --where "'model' in artifacts and duration > '2h'" -q | xargs holdall tag --add long
+"""
+
+ALIAS: Final = """
+examples:
+  holdall alias churn                                  the aliases of a flow
+  holdall alias churn@20261123T0814 champion --note "passed the shadow test"
+  holdall alias churn:champion --history               who, when, from, to, why
+  holdall alias churn:champion --rollback --note slow  what it meant before
+  holdall alias churn:champion --remove
+"""
+
+TAG: Final = """
+examples:
+  holdall tag churn@20261123T0814 --add good --remove nightly
+  holdall tag churn:champion                           what it carries
+  holdall runs churn --where "metrics.auc > 0.9" -q | xargs holdall tag --add good
+"""
+
+PROMOTE: Final = """
+examples:
+  holdall promote churn@20261123T0814 production:churn --alias champion --note "auc 0.91 on the holdout"
+"""
+
+RM: Final = """
+What is deleted is gone at once for whoever looks for it; its bytes go with the next collection. What an alias points at,
+or is kept, is refused.
+
+examples:
+  holdall rm churn@20261123T0814 --yes                 a run
+  holdall rm churn/report@20261123T0814                an artifact; asks
+  holdall rm trials --yes --note over                  all runs of a flow
+  holdall rm --undo churn@20261123T081402              back again
 """
 
 GET: Final = """

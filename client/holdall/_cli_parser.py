@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
 from holdall._cli_help import (
+    ALIAS,
     CAT,
     CP,
     DOCTOR,
@@ -17,9 +18,13 @@ from holdall._cli_help import (
     GRAPH,
     LS,
     MAIN_EXAMPLES,
+    PROMOTE,
     PUT,
+    RM,
+    RUNS,
     SHOW,
     SYNC,
+    TAG,
 )
 from holdall._text import clean
 
@@ -68,6 +73,7 @@ def make_parser() -> argparse.ArgumentParser:
         return command
 
     _add_views(add)
+    _add_manage(add)
     _add_transfers(add)
     _add_bulk(add)
     runs = add("exec", "_cli_steps", "Record a run for as long as a command takes", EXEC, opens_store=False)
@@ -123,6 +129,46 @@ def _add_views(add: _Add) -> None:
     graph.add_argument("--svg", action="store_true", help="write a drawing instead of text")
     _add_formats(graph, quiet="")
     _add_s3(ls)
+
+
+def _add_manage(add: _Add) -> None:
+    runs = add("runs", "_cli_manage", "List the runs of a flow that match", RUNS)
+    runs.add_argument("reference", metavar="FLOW", help="the flow")
+    runs.add_argument("--where", metavar="FILTER", help='such as "metrics.auc > 0.9 and params.lr < 0.1"')
+    runs.add_argument("--tag", action="append", default=[], dest="tags", metavar="TAG", help="runs that carry this tag")
+    runs.add_argument("--status", action="append", default=[], metavar="STATUS", help="succeeded, failed or running")
+    runs.add_argument("--since", metavar="TIME", help="began then or later: 2026-11-23, or 7d, 12h ago")
+    runs.add_argument("--until", metavar="TIME", help="began before that")
+    runs.add_argument("--limit", type=_count, metavar="N", help="at most N rows; by default 100; 0 means all")
+    alias = add("alias", "_cli_manage", "List, set, roll back and remove aliases, and show their history", ALIAS)
+    alias.add_argument("reference", metavar="REF", help="a flow, what is to be meant, or FLOW:ALIAS")
+    alias.add_argument("name", nargs="?", metavar="NAME", help="the alias that is to mean REF")
+    alias.add_argument("--history", action="store_true", help="every change of the alias")
+    alias.add_argument("--rollback", action="store_true", help="let it mean what it meant before")
+    alias.add_argument("--remove", action="store_true", help="let it mean nothing; its history stays")
+    tag = add("tag", "_cli_manage", "Add and remove tags of runs", TAG)
+    tag.add_argument("references", nargs="+", metavar="REF", help="runs")
+    tag.add_argument(
+        "--add", action="append", default=[], metavar="TAG", help="a tag to add; may be given several times"
+    )
+    tag.add_argument("--remove", action="append", default=[], metavar="TAG", help="a tag to take away")
+    promote = add("promote", "_cli_manage", "Make a run a run of another namespace, by reference", PROMOTE)
+    promote.add_argument("reference", metavar="REF", help="the run")
+    promote.add_argument("to", metavar="NS", help="the namespace, such as production:churn")
+    promote.add_argument("--alias", metavar="NAME", help="an alias there that means the new run from then on")
+    rm = add("rm", "_cli_manage", "Delete runs, artifacts and flows", RM)
+    rm.add_argument("references", nargs="+", metavar="REF", help="flow@run, flow/artifact@run, or a flow")
+    rm.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    rm.add_argument(
+        "--even-running", action="store_true", help="also what goes on, or died before it could say that it ended"
+    )
+    rm.add_argument("--undo", action="store_true", help="bring back what was deleted, until a collection has taken it")
+    for command in (alias, promote, rm):
+        command.add_argument("--note", default="", metavar="TEXT", help="why, for the history")
+    for command in (runs, alias, tag):
+        _add_formats(command, quiet="write references only, one a line")
+    _add_formats(promote, quiet="")
+    rm.add_argument("-q", "--quiet", action="store_true", default=argparse.SUPPRESS, help="write nothing")
 
 
 def _add_transfers(add: _Add) -> None:

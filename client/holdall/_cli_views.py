@@ -42,7 +42,7 @@ from holdall._text import (
 from holdall._values import check_tags
 from holdall.store import HoldallError, InvalidNameError
 
-__all__ = ["ls", "note_damage", "show"]
+__all__ = ["ls", "note_damage", "show", "write_runs"]
 
 FLOWS_DEFAULT: Final = 100
 RUNS_DEFAULT: Final = 20
@@ -144,14 +144,15 @@ def _list_runs(flow: Flow, options: argparse.Namespace, output: Output) -> int:
     # What carries which tags is not known of a run that cannot be read.
     chosen = (run for run in entries(flow) if isinstance(run, Unreadable) or tags <= run.tags)
     runs, more = _limited(chosen, options, RUNS_DEFAULT)
-    _write_runs(runs, output, namespaces=len(flow.namespaces) > 1)
+    write_runs(runs, output, namespaces=len(flow.namespaces) > 1)
     _note_more(more, "runs", output)
     if not runs:
         output.note(f"No runs of flow {flow.name!r}{' with these tags' if options.tags else ''}.")
     return note_damage(runs, output)
 
 
-def _write_runs(runs: Iterable[Entry], output: Output, *, namespaces: bool) -> None:
+def write_runs(runs: Iterable[Entry], output: Output, *, namespaces: bool) -> None:
+    """Write a table of runs, or what programs or quiet ones are told of them."""
     if output.as_json:
         output.json([run_json(run) for run in runs])
     elif output.quiet:
@@ -231,7 +232,7 @@ def _show_flow(flow: Flow, output: Output) -> int:
         }
     )
     output.line()
-    _write_runs(runs, output, namespaces=len(flow.namespaces) > 1)
+    write_runs(runs, output, namespaces=len(flow.namespaces) > 1)
     return note_damage(runs, output)
 
 

@@ -257,6 +257,17 @@ class Client:
         run_all(apart, load, threads=max(THREADS, far))
         return results
 
+    def undelete(self, reference: str, *, note: str = "") -> Run:
+        """Bring back a run that was deleted, or an artifact of it, and return the run; see `Run.delete`.
+
+        `reference` names the run, as ``churn@20261123T081402`` or ``churn/model@20261123T081402``. Raises `ConflictError`
+        where a collection has taken what it saved.
+        """
+        from holdall._deleting import undelete
+        from holdall._run import Run
+
+        return Run._of(self, undelete(self, reference, note))
+
     @property
     def aliases(self) -> Aliases:
         """The aliases of the store."""

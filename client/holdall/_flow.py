@@ -23,7 +23,7 @@ from holdall.store import (
     nearest,
 )
 from holdall_store.format import run_segment
-from holdall_store.repository import RunView
+from holdall_store.repository import RunView, was_deleted
 
 __all__ = ["Flow"]
 
@@ -193,6 +193,20 @@ class Flow:
             ),
         )
 
+    def delete(self, *, note: str = "", even_running: bool = False) -> int:
+        """Delete all of its runs, and return how many; see `Run.delete`. If one is protected, none is deleted."""
+        from holdall._deleting import delete_runs
+
+        views = list(self._views())
+        for space in self._homes:
+            delete_runs(
+                self._client,
+                [view for view in views if view.namespace == space],
+                note=note,
+                even_running=even_running,
+            )
+        return len(views)
+
     def tag(self, runs: Iterable[Run | str], *, add: Iterable[str] = (), remove: Iterable[str] = ()) -> int:
         """Change the tags of many runs, given as runs or ids, and return of how many; each changes as a whole.
 
@@ -228,7 +242,10 @@ class Flow:
                     return Run._of(self._client, catalog.run(space, self._name, text))
         found = [(space, run) for space in self._homes for run in catalog.find(space, self._name, text, FEW_RUNS)]
         if len(found) == 1:
-            return Run._of(self._client, catalog.found_run(found[0][0], self._name, found[0][1]))
+            view = catalog.found_run(found[0][0], self._name, found[0][1])
+            if view.deleted:
+                raise was_deleted(view, self._client.url)
+            return Run._of(self._client, view)
         if not found:
             newest = next(iter(self.runs(limit=1)), None)
             hint = f" The newest is {newest.id}." if newest else ""

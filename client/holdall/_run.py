@@ -164,6 +164,25 @@ class Run(Recorded, Tagged):
             client.aliases.set(promoted, alias, note=note, who=default_user(client.settings))
         return promoted
 
+    def delete(self, *, note: str = "", even_running: bool = False) -> None:
+        """Hide it from whoever looks for runs, at once; what it saved goes with the next collection.
+
+        Until then `Client.undelete` brings it back. Raises `ConflictError` where an alias points at it or it is kept, and
+        `RunStateError` while it runs unless `even_running`.
+
+        >>> import holdall
+        >>> with holdall.run("churn") as run:
+        ...     saved = run.save(model="v1")
+        >>> holdall.Run(run.pathspec).delete(note="a trial")
+        >>> run.pathspec in [found.pathspec for found in holdall.Flow("churn").runs()]
+        False
+        >>> holdall.Client().undelete(f"churn@{run.id}").data.model
+        'v1'
+        """
+        from holdall._deleting import delete_runs
+
+        delete_runs(self._client, [self._view], note=note, even_running=even_running)
+
     def reload(self) -> Run:
         """Return the run as it is now."""
         return Run._of(self._client, self._client.repository.catalog.run(self.namespace, self.flow, self.id))

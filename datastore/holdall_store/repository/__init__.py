@@ -12,7 +12,7 @@ from holdall_store.repository._cache_space import (
     is_private,
     trim_cache,
 )
-from holdall_store.repository._catalog import Catalog, FoundTask
+from holdall_store.repository._catalog import Catalog, FoundTask, was_deleted
 from holdall_store.repository._clock import Clock, SystemClock
 from holdall_store.repository._collector import (
     ABANDON_AFTER,
@@ -73,4 +73,5 @@ __all__ = [
     "parse_time",
     "task_head",
     "trim_cache",
+    "was_deleted",
 ]
