@@ -13,15 +13,23 @@ from holdall.store import ConflictError, InvalidNameError, NotFoundError, RunNot
 from holdall_store.errors import FormatError, IntegrityError
 from holdall_store.format import flow_prefix
 from holdall_store.repository import RunView
+from holdall_store.repository._deletion import Deletion
 from holdall_store.transfer import run_all
 
 if TYPE_CHECKING:
     from holdall._client import Client
 
-__all__ = ["delete_artifact", "delete_runs", "undelete"]
+__all__ = ["delete_artifact", "delete_runs", "deletion_of", "undelete"]
 
 DELETES_AT_ONCE: Final = 32
 """Runs that are deleted at once, where each takes a few round trips."""
+
+
+def deletion_of(client: Client) -> Deletion:
+    """Return what hides runs and artifacts of a client's store, and shows them again."""
+    repository = client.repository
+    repository.refuse_offline()
+    return Deletion(repository.storage, repository.cache, repository.tags, repository.clock)
 
 
 def delete_runs(
@@ -30,7 +38,7 @@ def delete_runs(
     """Hide runs of one flow, or artifacts of one run; nothing of it happens where anything is protected."""
     note = check_note(note)
     repository = client.repository
-    deletion = repository.deletion()
+    deletion = deletion_of(client)
     for view in views:
         if view.status == "running" and not even_running:
             raise RunStateError(
@@ -92,7 +100,7 @@ def undelete(client: Client, reference: str, note: str) -> RunView:
         spaces: Iterable[str] = [parsed.namespace]
     else:
         spaces = client.namespaces if client.namespace is None else [client.namespace]
-    catalog, repository = client.repository.catalog, client.repository
+    catalog = client.repository.catalog
     found = [(space, run) for space in spaces for run in catalog.find(space, parsed.flow, parsed.run, 2)]
     if len(found) != 1:
         many = "several runs" if found else "no run"
@@ -106,7 +114,7 @@ def undelete(client: Client, reference: str, note: str) -> RunView:
     if names and parsed.artifact not in view.deleted_artifacts:
         raise NotFoundError(f"{reference!r:.200}: no artifact of that name was deleted from run {view.run}.")
     if names or view.deleted:
-        repository.deletion().restore(view, names, who=default_user(client.settings), note=check_note(note))
+        deletion_of(client).restore(view, names, who=default_user(client.settings), note=check_note(note))
     return catalog.run(view.namespace, view.flow, view.run, deleted=True)
 
 

@@ -14,6 +14,7 @@ from tests.engine._engine import Ticking, keys
 from tests.engine._remote import Remote
 
 import holdall
+from holdall._deleting import deletion_of
 from holdall_store.repository import Collection, Collector
 from holdall_store.storage import LocalStorage, Storage
 
@@ -161,7 +162,7 @@ def test_what_was_looked_up_before(storage: Storage) -> None:
     assert list(client(storage).flow("churn").runs()) == []
     client(storage).undelete(f"churn@{run_id}")
     with pytest.raises(holdall.RunStateError, match=r"was changed meanwhile \(restored\)"):
-        client(storage).repository.deletion().delete(_before(run, 3))
+        deletion_of(client(storage)).delete(_before(run, 3))
     assert client(storage).undelete(f"churn/note@{run_id}").keys() == ["model", "note"]
 
 

@@ -52,7 +52,6 @@ from holdall_store.storage import Storage
 if TYPE_CHECKING:
     import msgspec
 
-    from holdall_store.repository._deletion import Deletion
     from holdall_store.repository._index import ChunkIndex
     from holdall_store.repository._run_index import RunIndex
     from holdall_store.repository._search import RunSearch
@@ -223,13 +222,6 @@ class Repository:
 
         self.refuse_offline()
         return promote(self.storage, self.clock, view, namespace, who=who, note=note)
-
-    def deletion(self) -> Deletion:
-        """Return what hides runs and artifacts, and shows them again."""
-        from holdall_store.repository._deletion import Deletion
-
-        self.refuse_offline()
-        return Deletion(self.storage, self.cache, self.tags, self.clock)
 
     def refuse_offline(self) -> None:
         """Raise `OfflineError` where nothing may be asked of the storage: something was to be written."""
