@@ -49,7 +49,7 @@ def test_a_promoted_run(storage: Remote, monkeypatch: pytest.MonkeyPatch) -> Non
     found = production.flow("churn").latest_successful_run
     assert found == promoted != run
     assert (found.namespace, found.flow, found.status) == ("production:churn", "churn", "succeeded")
-    assert found.origin == (f"user:ana/churn@{run.id}", "ana", "passed the shadow test")
+    assert found.origin == (f"user:ana/churn@{run.id}", "ana", "passed the shadow test", "promoted")
     assert run.origin is None
     assert (found.params, found.metrics, found.tags) == ({"lr": 0.1}, {"auc": 0.9}, {"nightly"})
     assert found.info == run.info
