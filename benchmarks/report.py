@@ -20,6 +20,7 @@ CLAIMS: Final = (
     "small_values",
     "hello_world",
     "latest_run",
+    "search_runs",
     "frame",
     "small_files",
     "versions_stored",

@@ -160,12 +160,27 @@ class Aliases:
                 f"The alias {alias!r} of flow {flow.name!r} points at no run: {why} ({self._client.url}). "
                 "Set it again: holdall.alias(reference, name)."
             )
-        has = f" It has: {listed(known)}." if known else " It has none: holdall.alias(reference, name) makes one."
+        elsewhere = self._elsewhere(flow, alias)
+        has = (
+            elsewhere or f" It has: {listed(known)}."
+            if known or elsewhere
+            else " It has none: holdall.alias(reference, name) makes one."
+        )
         return self._client._unless_offline(
             AliasNotFoundError(
                 f"Flow {flow.name!r} has no alias {alias!r} ({self._client.url}).{nearest(alias, known)}{has}"
             )
         )
+
+    def _elsewhere(self, flow: Flow, alias: str) -> str:
+        """Return where else an alias is that is not here, and how to get there."""
+        if self._client.repository.offline is not None:
+            return ""
+        for space in self._client.repository.catalog.namespaces():
+            newest = self.newest(space, flow.name, alias) if space not in flow.namespaces else None
+            if newest is not None and newest.run:
+                return f" There is one in {space!r}: '{space}/{flow.name}:{alias}' as the reference."
+        return ""
 
     def _known(self, namespace: str, flow: str, alias: str) -> list[AliasRecord]:
         """Return the history of an alias that points at a run; `AliasNotFoundError` where it does not."""

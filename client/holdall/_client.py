@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from holdall._aliases import Aliases
 from holdall._defaults import default_store, resolve_namespace, store_source
@@ -43,6 +44,18 @@ LOADS_AT_ONCE: Final = 8
 
 QUICK_BYTES_MAX: Final = 256 << 10
 """Less is decoded in Python for most of its time, which threads only take from each other."""
+
+
+RUNS_COUNTED_MAX: Final = 1000
+"""Runs of a flow are counted up to here: one listing on an object store."""
+
+
+class NamespaceCount(NamedTuple):
+    """How many flows and runs a namespace has; with `more_runs` there are more runs than were counted."""
+
+    flows: int
+    runs: int
+    more_runs: bool
 
 
 class Client:
@@ -140,6 +153,32 @@ class Client:
         names = self.repository.catalog.namespaces()
         self._check_given(names)
         return names
+
+    def namespace_counts(self) -> dict[str, NamespaceCount]:
+        """Return how many flows and runs each namespace has, by name; of a flow, no more than 1000 runs are counted.
+
+        It takes one listing for each namespace and each flow. Runs that were deleted are counted until a collection.
+
+        >>> import holdall
+        >>> saved = holdall.save(1, "team:a/churn/model")
+        >>> holdall.Client().namespace_counts()["team:a"]
+        NamespaceCount(flows=1, runs=1, more_runs=False)
+        """
+        catalog = self.repository.catalog
+        places = [(space, flow) for space in self.namespaces for flow in catalog.flows(space)]
+
+        def count(place: tuple[str, str]) -> Iterator[tuple[int, int]]:
+            yield sum(1 for _ in itertools.islice(catalog.run_ids(*place), RUNS_COUNTED_MAX + 1)), 0
+
+        from holdall_store.transfer import run_ordered
+
+        threads = min(self.repository.storage.traits.concurrency, len(places))
+        counts: dict[str, NamespaceCount] = {}
+        for (space, _), runs in zip(places, run_ordered(places, count, bytes_max=1, threads=threads), strict=True):
+            before = counts.get(space, NamespaceCount(0, 0, False))
+            more = before.more_runs or runs > RUNS_COUNTED_MAX
+            counts[space] = NamespaceCount(before.flows + 1, before.runs + min(runs, RUNS_COUNTED_MAX), more)
+        return counts
 
     @property
     def flows(self) -> list[Flow]:

@@ -7,6 +7,7 @@ import contextvars
 import os
 import re
 import sys
+import threading
 import unicodedata
 from collections import deque
 from collections.abc import Mapping
@@ -44,13 +45,16 @@ _block: contextvars.ContextVar[object] = contextvars.ContextVar("holdall_namespa
 _called: deque[namespace] = deque(maxlen=1000)
 """Calls that hold for the process, the newest last; one that turns out to begin a block is taken out again."""
 
+_thread = threading.local()
+"""The same of each thread but the main one: what it calls is its own affair."""
+
 
 class namespace:  # noqa: N801 - it reads like Metaflow's function, and can be a block besides
     """Look in another namespace from here on, or only within a ``with`` block.
 
-    ``None`` means all namespaces. Called alone it holds for the process, as in Metaflow; as a block it holds for the
-    current thread or task until the block ends. Write the call into the ``with`` statement itself: until the block
-    begins, a call holds for the process.
+    ``None`` means all namespaces. Called alone it holds for the process, as in Metaflow, or for its thread where that is not
+    the main one; as a block it holds for the current thread or task until the block ends. Write the call into the ``with``
+    statement itself: until the block begins, it is a call.
 
     >>> import holdall
     >>> with holdall.namespace("production:churn"):
@@ -61,11 +65,11 @@ class namespace:  # noqa: N801 - it reads like Metaflow's function, and can be a
     def __init__(self, name: str | None) -> None:
         self.name = None if name is None else check_namespace(name)
         self._tokens: list[contextvars.Token[object]] = []
-        _called.append(self)
+        _calls().append(self)
 
     def __enter__(self) -> str | None:
         with contextlib.suppress(ValueError):  # entered before, or called very long ago
-            _called.remove(self)
+            _calls().remove(self)
         self._tokens.append(_block.set(self.name))
         return self.name
 
@@ -85,12 +89,23 @@ def get_namespace() -> str | None:
 
 def resolve_namespace(settings: Settings) -> str | None:
     """Return the namespace by block, process, environment, project file, or the user's own."""
-    for value in (_block.get(), _called[-1].name if _called else _UNSET):
+    own, process = _calls(), _called
+    for value in (_block.get(), *(calls[-1].name for calls in (own, process) if calls)):
         if value is None or isinstance(value, str):
             return value
     if settings.namespace:
         return _named_namespace(settings.namespace, "HOLDALL_NAMESPACE")
     return _project().get("namespace") or f"user:{default_user(settings)}"
+
+
+def _calls() -> deque[namespace]:
+    """Return the calls that hold where this is called from: for the process, or for a thread alone."""
+    if threading.current_thread() is threading.main_thread():
+        return _called
+    if not hasattr(_thread, "called"):
+        _thread.called = deque(maxlen=1000)
+    calls: deque[namespace] = _thread.called
+    return calls
 
 
 def store_source(settings: Settings) -> str:

@@ -249,11 +249,23 @@ class Flow:
         if not found:
             newest = next(iter(self.runs(limit=1)), None)
             hint = f" The newest is {newest.id}." if newest else ""
+            hint = self._elsewhere(text) or hint
             raise self._missing(RunNotFoundError(f"Flow {self._name!r} has no run {text!r} in {self._where()}.{hint}"))
         listed = ", ".join(run.run_id for _, run in found[:3])
         raise RunNotFoundError(
             f"{text!r} is the beginning of several runs of {self._name!r}: {listed}, … Write more of it."
         )
+
+    def _elsewhere(self, text: str) -> str:
+        """Return where else a run is that is not here, and how to get there."""
+        catalog = self._client.repository.catalog
+        if self._client.repository.offline is not None:
+            return ""
+        for space in catalog.namespaces():
+            found = catalog.find(space, self._name, text, 1) if space not in self._homes else []
+            if found:
+                return f" There is one in {space!r}: '{space}/{self._name}@{found[0].run_id}' as the reference."
+        return ""
 
     def __iter__(self) -> Iterator[Run]:
         return iter(self.runs())

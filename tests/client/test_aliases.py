@@ -72,7 +72,7 @@ def test_namespaces() -> None:
     assert holdall.load("user:bob/churn/model:champion") == 1
     assert holdall.Client(namespace=None).load("churn/model:champion") == 1
     record(2)
-    with pytest.raises(holdall.AliasNotFoundError, match=r"has none: holdall\.alias"):
+    with pytest.raises(holdall.AliasNotFoundError, match="There is one in 'user:bob': 'user:bob/churn:champion'"):
         holdall.load("churn/model:champion")
 
 
