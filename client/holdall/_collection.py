@@ -50,6 +50,11 @@ class CollectionPlan:
         return self._plan.dead_bytes
 
     @property
+    def packs(self) -> int:
+        """How many packs the store has."""
+        return self._plan.packs
+
+    @property
     def bytes_before(self) -> int:
         """Bytes of all packs of the store."""
         return self._plan.bytes
