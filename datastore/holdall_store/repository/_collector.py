@@ -225,7 +225,7 @@ class Collector:
         first = Log(self._storage, prefix, RunRecord).read(0)
         return RunRecord(
             holdall=FORMAT_VERSION,
-            log="run",
+            log=first.log,
             event=event,
             slot=slot,
             write_id=self._clock.token(16),
@@ -233,6 +233,9 @@ class Collector:
             namespace=first.namespace,
             flow=first.flow,
             run=first.run,
+            step=first.step,
+            task=first.task,
+            attempt=first.attempt,
         )
 
     def _decide(self, condemned: GcRecord) -> Collection:
