@@ -2,7 +2,6 @@
 
     python reader.py STORE                                        list namespaces, flows, runs, tasks and artifacts
     python reader.py STORE NAMESPACE FLOW RUN ARTIFACT [FOLDER]   print an artifact; write its buffers into FOLDER
-
 A task is RUN/STEP/TASK, or RUN/STEP/TASK^ATTEMPT. Every seal, table and chunk is checked; damage ends this with status 1.
 """
 
@@ -19,7 +18,6 @@ import zstandard
 from blake3 import blake3
 
 ENTRY = struct.Struct("<32sQIIBBH")  # digest, offset, stored size, raw size, codec, flags, stride
-HEADER = b"holdall pack 1\n".ljust(64, b"\0")
 FOOTER = struct.Struct("<8sIIQQ32s")  # magic, version, zero, table offset, entries, digest of the table
 
 
@@ -58,8 +56,8 @@ def read_run(path: Path, place: str) -> dict[str, Any]:
             own = {name: (each, record.get("packs", [])) for name, each in record.get("artifacts", {}).items()}
             run["artifacts"] = own if record.get("complete") else run["artifacts"] | own
         elif record["event"] in ("deleted", "restored"):  # the run, or artifacts of it
-            names = set(record.get("names", [""]))
-            run["hidden"] = run["hidden"] | names if record["event"] == "deleted" else run["hidden"] - names
+            change = run["hidden"].update if record["event"] == "deleted" else run["hidden"].difference_update
+            change(record.get("names", [""]))
         else:
             check(record["event"] in ("fence", "abandoned"), f"{slot} is of an unknown kind")
             run["status"] = "failed" if (record["event"], run["status"]) == ("abandoned", "running") else run["status"]
@@ -74,7 +72,6 @@ def read_moves(store: Path) -> dict[str, tuple[Any, Any]]:
 
 @cache
 def read_table(store: Path, *, name: str, table_offset: int, entries: int, table: str) -> dict[int, tuple[bytes, Any]]:
-    """Return the chunks of a pack: the bytes of the pack that holds each, and the entry of it there."""
     check(re.fullmatch(r"[a-z2-7]{16}-[0-9]{1,8}", name) is not None, f"{name!r} names no pack")
     moved, targets = read_moves(store).get(name, ({}, []))
     pack = b"" if moved else (store / "packs" / name).read_bytes()
@@ -82,12 +79,11 @@ def read_table(store: Path, *, name: str, table_offset: int, entries: int, table
     check(blake3(raw).hexdigest() == table, f"the table of packs/{name} is damaged")
     own = {number: (pack, entry) for number, entry in enumerate(ENTRY.iter_unpack(raw))}
     if moved:
-        found = [read_table(store, **target) for target in targets]
-        spans = [(at + n, found[t][to + n]) for at, count, t, to in moved["spans"] for n in range(count)]
+        spans = [(at + n, read_table(store, **targets[t])[to + n]) for at, m, t, to in moved["spans"] for n in range(m)]
         check(all(own[n][1][0] == one[0] for n, (_, one) in spans), f"chunks of packs/{name} are not where they were")
         return dict(spans)
     is_whole = pack.endswith(raw + FOOTER.pack(b"HOLDPACK", 1, 0, table_offset, entries, blake3(raw).digest()))
-    check(is_whole and pack.startswith(HEADER), f"the header or the footer of packs/{name} is damaged")
+    check(is_whole and pack.startswith(b"holdall pack 1\n".ljust(64, b"\0")), f"packs/{name} is damaged at an end")
     return own
 
 

@@ -12,6 +12,7 @@ __all__ = [
     "DU",
     "EPILOG",
     "EXEC",
+    "GC",
     "GET",
     "GRAPH",
     "LS",
@@ -136,6 +137,16 @@ examples:
   holdall rm churn/report@20261123T0814                an artifact; asks
   holdall rm trials --yes --note over                  all runs of a flow
   holdall rm --undo churn@20261123T081402              back again
+"""
+
+GC: Final = """
+Packs that nothing refers to are deleted; of packs of which little is referred to, that is copied elsewhere first. It is
+safe beside saves and other collections, and what was interrupted is finished by the next one. Without --yes nothing is done.
+
+examples:
+  holdall gc                      what would be given back
+  holdall gc --yes                do it
+  holdall gc --json               for programs
 """
 
 GET: Final = """

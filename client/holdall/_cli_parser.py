@@ -14,6 +14,7 @@ from holdall._cli_help import (
     DU,
     EPILOG,
     EXEC,
+    GC,
     GET,
     GRAPH,
     LS,
@@ -31,6 +32,9 @@ from holdall._text import clean
 __all__ = ["EXIT_USAGE", "S3_OPTIONS", "defaults", "make_parser"]
 
 EXIT_USAGE: Final = 2
+
+DAYS_MAX: Final = 36_500
+"""A hundred years: more is a mistake."""
 
 S3_OPTIONS: Final = {
     "endpoint_url": "--endpoint-url",
@@ -163,6 +167,15 @@ def _add_manage(add: _Add) -> None:
         "--even-running", action="store_true", help="also what goes on, or died before it could say that it ended"
     )
     rm.add_argument("--undo", action="store_true", help="bring back what was deleted, until a collection has taken it")
+    gc = add("gc", "_cli_collect", "Tell what a collection would give back, or do it", GC)
+    gc.add_argument("-y", "--yes", action="store_true", help="do it")
+    gc.add_argument(
+        "--abandon-after",
+        type=_days,
+        metavar="DAYS",
+        help="give up runs that nothing was heard of for so long; by default 30",
+    )
+    _add_formats(gc, quiet="")
     for command in (alias, promote, rm):
         command.add_argument("--note", default="", metavar="TEXT", help="why, for the history")
     for command in (runs, alias, tag):
@@ -265,6 +278,16 @@ def _shared_options() -> argparse.ArgumentParser:
     spaces.add_argument("-n", "--namespace", metavar="NS", help="look in this namespace, such as user:ana")
     spaces.add_argument("--all-namespaces", action="store_true", help="look in all namespaces")
     return shared
+
+
+def _days(text: str) -> float:
+    try:
+        days = float(text)
+    except ValueError:
+        days = -1.0
+    if not 0 < days < DAYS_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of days")
+    return days
 
 
 def _count(text: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import multiprocessing
 import shutil
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import holdall
+from holdall._cli import main
 
 pytestmark = pytest.mark.usefixtures("workdir")
 
@@ -134,3 +136,43 @@ def test_no_store(tmp_path: Path) -> None:
     with pytest.raises(holdall.StoreNotFoundError):
         holdall.Client(tmp_path / "none").collect()
     assert not (tmp_path / "none").exists()
+
+
+def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """`holdall gc` tells, for people and programs, and acts with --yes alone."""
+    with holdall.run("old") as run:
+        run.save(a=noise(1))
+    holdall.Run(run.pathspec).delete()
+    before = pack_bytes()
+    assert main(["gc"]) == 0
+    told = capsys.readouterr()
+    assert "1 pack, 800 kB" in told.out
+    assert "With --yes" in told.err
+    assert main(["gc", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["done"], shown["packs"], shown["dead_bytes"], len(shown["delete"])) == (False, 1, before, 1)
+    assert pack_bytes() == before
+    assert main(["gc", "--yes"]) == 0
+    assert "given back" in capsys.readouterr().out
+    assert pack_bytes() == 0
+    with pytest.raises(holdall.ConflictError):
+        holdall.Client().undelete(f"old@{run.id}")
+    assert main(["gc", "--abandon-after", "soon"]) == 2
+
+
+def test_a_deleted_run_with_tasks_goes_whole() -> None:
+    """What the tasks of a deleted run saved goes with it; where it is restored in time, all of it is there."""
+    with holdall.run("steps") as run, run.step("folds") as step:
+        for number in (0, 1):
+            with step.task(number) as task:
+                task.save(**{f"fold{number}": noise(number)})
+    client = holdall.Client()
+    client.run(run.pathspec).delete()
+    assert client.collect().bytes == pack_bytes() > 1_600_000
+    client.undelete(f"steps@{run.id}")
+    assert not client.collect()
+    assert (holdall.Flow("steps").latest_run.steps["folds"]["1"].data.fold1 == noise(1)).all()
+    client.run(run.pathspec).delete()
+    client.collect().apply()
+
+    assert pack_bytes() == 0
