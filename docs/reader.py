@@ -83,7 +83,7 @@ def read_table(store: Path, *, name: str, table_offset: int, entries: int, table
         check(all(own[n][1][0] == one[0] for n, (_, one) in spans), f"chunks of packs/{name} are not where they were")
         return dict(spans)
     is_whole = pack.endswith(raw + FOOTER.pack(b"HOLDPACK", 1, 0, table_offset, entries, blake3(raw).digest()))
-    check(is_whole and pack.startswith(b"holdall pack 1\n".ljust(64, b"\0")), f"header or footer of {name} is bad")
+    check(is_whole and pack.startswith(b"holdall pack 1\n".ljust(64, b"\0")), f"header, footer of packs/{name}")
     return own
 
 
