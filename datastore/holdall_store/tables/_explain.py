@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdall_store.tables._bound import plain, unit_factor
+from holdall_store.tables._filters import Tally
 from holdall_store.tables._plan import cut, total
 from holdall_store.tables._query import bounds_of, typed_scalar
 from holdall_store.tables._resolve import TableFile
@@ -53,11 +54,12 @@ class ColumnStats:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What reading a table would take, beside footers, which are read by now.
+    """What reading a table would take, beside footers and bloom filters, which are read by now.
 
     ``requests`` and ``bytes`` are what is asked of the storage: all of it is asked only if every row group has rows
     that the conditions are true for (``late_bytes`` are those that wait for that). On a local disk there are no
     requests, and ``bytes`` are decoded. ``rows_at_most`` is before conditions are looked up in the columns.
+    ``filter_requests`` and ``filter_bytes`` are those of the bloom filters, which left ``filtered_row_groups`` out.
     """
 
     table: str
@@ -71,13 +73,22 @@ class Explanation:
     bytes_of_files: int
     rows_at_most: int
     columns: tuple[str, ...]
+    filtered_row_groups: int = 0
+    filter_requests: int = 0
+    filter_bytes: int = 0
 
     def __str__(self) -> str:
         late = f", {self.late_bytes:,} of them only where the conditions find rows" if self.late_bytes else ""
+        filters = (
+            f"  filters     {self.filter_bytes:,} bytes left {self.filtered_row_groups:,} row groups out\n"
+            if self.filter_bytes
+            else ""
+        )
         return (
             f"{self.table}\n"
             f"  files       {self.files_read:,} of {self.files:,}\n"
             f"  row groups  {self.row_groups_read:,} of {self.row_groups:,} in these files\n"
+            f"{filters}"
             f"  requests    {self.requests:,}\n"
             f"  bytes       {self.bytes:,} of {self.bytes_of_files:,}{late}\n"
             f"  rows        at most {self.rows_at_most:,}\n"
@@ -87,7 +98,8 @@ class Explanation:
 
 def explain_scan(name: str, scan: Scan) -> Explanation:
     """Return what a reading would take."""
-    units = [unit for unit in scan.units(whole=False) if isinstance(unit, GroupUnit)]
+    tally = Tally()
+    units = [unit for unit in scan.units(whole=False, tally=tally) if isinstance(unit, GroupUnit)]
     fetched = [unit for unit in units if not unit.file.is_here]
     plain = [unit for unit in fetched if unit.head is None]
     spans = [span for unit in plain for span in cut([*unit.first]) + cut([*unit.rest])]
@@ -107,12 +119,15 @@ def explain_scan(name: str, scan: Scan) -> Explanation:
         bytes_of_files=sum(max(file.found.size, 0) for file, _ in scan.pieces),
         rows_at_most=rows if scan.limit is None else min(rows, scan.limit),
         columns=tuple(scan.query.schema.names),
+        filtered_row_groups=tally.row_groups,
+        filter_requests=tally.requests,
+        filter_bytes=tally.bytes,
     )
 
 
 def gather_stats(scan: Scan) -> dict[str, ColumnStats]:
     """Return what the footers of all row groups that would be read tell of each column of the result."""
-    units = [unit for unit in scan.units(whole=False) if isinstance(unit, GroupUnit)]
+    units = [unit for unit in scan.units(whole=False, filters=False) if isinstance(unit, GroupUnit)]
     return {field.name: _stats_of(field, units, scan) for field in scan.query.schema}
 
 

@@ -8,9 +8,12 @@ from typing import Any, Final, Literal
 
 from holdall_store.tables._bound import BoundLeaf, Condition, Every, Not, Some
 
-__all__ = ["CONSTANT_NULL", "UNKNOWN", "Bounds", "Outcomes", "outcomes"]
+__all__ = ["CONSTANT_NULL", "UNKNOWN", "Bounds", "Fact", "Outcomes", "fact", "outcomes"]
 
 Outcomes = frozenset[bool | None]
+
+Fact = tuple[type, Any]
+"""A value and its type: 1, 1.0 and True are one key, and are not found by the same rule."""
 
 ANYTHING: Final[Outcomes] = frozenset({True, False, None})
 _NEVER_NULL: Final[Outcomes] = frozenset({True, False})
@@ -22,17 +25,24 @@ class Bounds:
     """What is known of the values of a column: they lie between `low` and `high`, which need not occur.
 
     Both are `None` where nothing is known. Values are comparable Python objects: times are whole nanoseconds.
-    ``nulls`` says whether there can be nulls; ``nan``, whether there can be values that are in no order.
+    ``nulls`` says whether there can be nulls; ``nan``, whether there can be values that are in no order. ``absent`` are
+    values that equal none of the column's.
     """
 
     low: Any = None
     high: Any = None
     nulls: Literal["none", "some", "all"] = "some"
     nan: bool = False
+    absent: frozenset[Fact] = frozenset()
 
 
 UNKNOWN: Final = Bounds(nan=True)
 CONSTANT_NULL: Final = Bounds(nulls="all")
+
+
+def fact(ordinal: Any) -> Fact:
+    """Return a value as it stands among those that are absent."""
+    return type(ordinal), ordinal
 
 
 def outcomes(condition: Condition, look: Callable[[tuple[str, ...]], Bounds]) -> Outcomes:
@@ -71,7 +81,9 @@ def _leaf(leaf: BoundLeaf, bounds: Bounds) -> Outcomes:
         return _NULL
     if isinstance(leaf.value, tuple):  # another column, which may be null where this one is not
         return ANYTHING
-    if leaf.ordinals is None or bounds.low is None or bounds.high is None:
+    if leaf.operator in ("==", "!=") and leaf.ordinals is not None and fact(leaf.ordinals[0]) in bounds.absent:
+        found: Outcomes = frozenset({leaf.operator == "!="})
+    elif leaf.ordinals is None or bounds.low is None or bounds.high is None:
         found = _NEVER_NULL
     else:
         try:
@@ -88,10 +100,15 @@ def _among(leaf: BoundLeaf, bounds: Bounds) -> Outcomes:
         found |= {leaf.has_null}
     if bounds.nulls == "all":
         return found
-    if leaf.ordinals is None or bounds.low is None or bounds.nan:
+    if leaf.ordinals is None:
+        return found | _NEVER_NULL
+    possible = [ordinal for ordinal in leaf.ordinals if fact(ordinal) not in bounds.absent]
+    if not possible:
+        return found | {False}
+    if bounds.low is None or bounds.nan:
         return found | _NEVER_NULL
     try:
-        for ordinal in leaf.ordinals:
+        for ordinal in possible:
             each = _compared("==", ordinal, bounds)
             if each == {True}:
                 return found | {True}

@@ -5,25 +5,29 @@ from __future__ import annotations
 import decimal
 import functools
 import operator
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from holdall_store.errors import FormatError
-from holdall_store.tables._bound import BoundLeaf, Condition, Every, Some, ordinal, plain, unit_factor
+from holdall_store.tables._bound import BoundLeaf, Condition, Every, Some, ordinal, plain
 from holdall_store.tables._footer import Footer
-from holdall_store.tables._prune import CONSTANT_NULL, UNKNOWN, Bounds, outcomes
+from holdall_store.tables._plain import nanoseconds_of
+from holdall_store.tables._prune import CONSTANT_NULL, UNKNOWN, Bounds, Fact, outcomes
 from holdall_store.tables._resolve import Log, TableFile
 from holdall_store.tables._schema import Selection, leaves_below
 
 __all__ = [
+    "Absent",
     "GroupPlan",
     "Query",
     "bounds_of",
     "constant",
+    "look_into",
     "plan_file",
     "selection_of",
     "simplify",
+    "type_at",
     "typed_array",
     "typed_scalar",
 ]
@@ -31,10 +35,12 @@ __all__ = [
 CONSTANTS_KEPT: Final = 4096
 """Values of partitions that are kept as they are compared: they come again with every file and row group."""
 
-_DAY: Final = 86_400 * 10**9
-_UNITS: Final = {"milliseconds": "ms", "microseconds": "us", "nanoseconds": "ns"}
-
 Look = Callable[[tuple[str, ...]], Bounds]
+
+Absent = Mapping[tuple[int, tuple[str, ...]], frozenset[Fact]]
+"""Values that a column of a row group is known not to have."""
+
+NOTHING: Final[Absent] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +202,9 @@ def selection_of(condition: Condition | None) -> Selection:
     return wanted
 
 
-def plan_file(query: Query, footer: Footer, file: TableFile, groups: tuple[int, ...] | None) -> list[GroupPlan]:
+def plan_file(
+    query: Query, footer: Footer, file: TableFile, groups: tuple[int, ...] | None, absent: Absent = NOTHING
+) -> list[GroupPlan]:
     """Return the row groups of a file, or of those of `groups`, that can have rows of the result."""
     condition = query.condition_for(file)
     if condition is False:
@@ -212,19 +220,21 @@ def plan_file(query: Query, footer: Footer, file: TableFile, groups: tuple[int, 
             continue
         left: Condition | bool = condition
         if not isinstance(condition, bool):
-            left = simplify(condition, _look_into(query, footer, file, index))
+            left = simplify(condition, look_into(query, footer, file, index, absent))
         if left is not False:
             found.append(GroupPlan(index, rows, None if isinstance(left, bool) else left))
     return found
 
 
-def _look_into(query: Query, footer: Footer, file: TableFile, index: int) -> Look:
-    """Return a function that tells what the statistics of a row group say of a column."""
+def look_into(query: Query, footer: Footer, file: TableFile, index: int, absent: Absent = NOTHING) -> Look:
+    """Return a function that tells what the statistics of a row group, and its filters, say of a column."""
     known: dict[tuple[str, ...], Bounds] = {(name,): bounds for name, bounds in query.constants(file).items()}
 
     def look(path: tuple[str, ...]) -> Bounds:
         if path not in known:
-            known[path] = bounds_of(footer, index, path)
+            found = bounds_of(footer, index, path)
+            lacks = absent.get((index, path))
+            known[path] = replace(found, absent=lacks) if lacks else found
         return known[path]
 
     return look
@@ -232,7 +242,7 @@ def _look_into(query: Query, footer: Footer, file: TableFile, index: int) -> Loo
 
 def bounds_of(footer: Footer, index: int, path: tuple[str, ...]) -> Bounds:
     """Return what the statistics of a row group say of the column at `path`: one value if the file does not have it."""
-    kind = _type_at(footer.schema, path)
+    kind = type_at(footer.schema, path)
     if kind is None:
         return constant(footer.fills.get(path[0])) if len(path) == 1 else CONSTANT_NULL
     selection: Selection = {path[-1]: None}
@@ -247,7 +257,7 @@ def bounds_of(footer: Footer, index: int, path: tuple[str, ...]) -> Bounds:
         return UNKNOWN  # statistics that cannot be read say nothing
 
 
-def _type_at(schema: Any, path: tuple[str, ...]) -> Any:
+def type_at(schema: Any, path: tuple[str, ...]) -> Any:
     """Return the type of a file's column, or ``None`` if it has no such column."""
     import pyarrow as pa
 
@@ -290,7 +300,7 @@ def _ordinals(statistics: Any, kind: Any) -> tuple[Any, Any]:
 
     types = pa.types
     if types.is_temporal(kind):
-        factor = _nanoseconds(statistics, kind)
+        factor = nanoseconds_of(statistics.logical_type, kind)
         low, high = statistics.min_raw, statistics.max_raw
         return (low * factor, high * factor) if factor and isinstance(low, int) else (None, None)
     low, high = statistics.min, statistics.max
@@ -303,17 +313,3 @@ def _ordinals(statistics: Any, kind: Any) -> tuple[Any, Any]:
     else:
         fits = isinstance(low, bytes) and isinstance(high, bytes)
     return (low, high) if fits else (None, None)
-
-
-def _nanoseconds(statistics: Any, kind: Any) -> int:
-    """Return how many nanoseconds the unit of a column's raw numbers has, or 0 if that is not known."""
-    import json
-
-    import pyarrow as pa
-
-    logical = json.loads(statistics.logical_type.to_json())
-    if logical.get("Type") == "Date":
-        return _DAY
-    if logical.get("Type") in ("Timestamp", "Time"):
-        return unit_factor(_UNITS[logical["timeUnit"]]) if logical.get("timeUnit") in _UNITS else 0
-    return unit_factor(kind.unit) if pa.types.is_duration(kind) else 0

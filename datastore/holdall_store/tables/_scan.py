@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from holdall_store.errors import FormatError
+from holdall_store.tables._filters import Tally, equalities, look_at_filters
 from holdall_store.tables._footer import SMALL_BYTES, Footer, cached_footer, load_footers
 from holdall_store.tables._head import HeadPlan
 from holdall_store.tables._plan import Span, cut
@@ -72,15 +73,23 @@ class Scan:
                 yield table
                 del table  # or it would stay until the next one is there
 
-    def units(self, *, whole: bool = True) -> Iterator[Unit]:
-        """Yield the pieces to be read, in order; small files that nothing is known of are not looked into if `whole`."""
-        limit = self.limit
+    def units(self, *, whole: bool = True, filters: bool = True, tally: Tally | None = None) -> Iterator[Unit]:
+        """Yield the pieces to be read, in order; small files that nothing is known of are not looked into if `whole`.
+
+        Bloom filters are fetched for it where that pays, if `filters`, and never for the first rows.
+        """
+        limit, query = self.limit, self.query
         left = limit
         size = FILES_AT_ONCE if limit is None else 1
         pieces = iter(self.pieces)
         while batch := list(itertools.islice(pieces, size)):
             size = min(size * 4, FILES_AT_ONCE)
-            for unit in self._units_of(batch, whole=whole and limit is None):
+            opened: Iterable[tuple[OpenFile, tuple[int, ...] | None]]
+            opened = self._opened(batch, whole=whole and limit is None)
+            if filters and limit is None and any(equalities(query.condition)):
+                opened = list(opened)
+                look_at_filters(self.source, query, opened, tally)
+            for unit in self._units_of(opened):
                 if left is not None and isinstance(unit, GroupUnit) and HeadPlan.suits(unit, left):
                     unit.head = HeadPlan(unit, left)
                 yield unit
@@ -89,7 +98,15 @@ class Scan:
                     if left <= 0:
                         return
 
-    def _units_of(self, batch: Sequence[Piece], *, whole: bool) -> Iterator[Unit]:
+    def _units_of(self, opened: Iterable[tuple[OpenFile, tuple[int, ...] | None]]) -> Iterator[Unit]:
+        for file, groups in opened:
+            if file.footer is None:
+                yield WholeUnit(self.query, file, self._check)
+            else:
+                yield from units_of(self.query, file, groups, alone=self.alone, split=self.limit is not None)
+
+    def _opened(self, batch: Sequence[Piece], *, whole: bool) -> Iterator[tuple[OpenFile, tuple[int, ...] | None]]:
+        """Yield the files that can have rows, with their footers, except small ones that are fetched as a whole."""
         source, query = self.source, self.query
         chosen = [(file, groups) for file, groups in batch if query.condition_for(file) is not False]
         waits = [
@@ -101,13 +118,12 @@ class Scan:
         footers = load_footers(source, [file.found for (file, _), wait in zip(chosen, waits, strict=True) if wait])
         for (file, groups), wait in zip(chosen, waits, strict=True):
             if not wait:
-                yield WholeUnit(query, OpenFile(source, file, None), self._check)
+                yield OpenFile(source, file, None), groups
                 continue
             footer = next(footers)
             assert footer is not None
             self._check(footer)
-            opened = OpenFile(source, file.seen(footer), query.footer(footer, file))
-            yield from units_of(query, opened, groups, alone=self.alone, split=self.limit is not None)
+            yield OpenFile(source, file.seen(footer), query.footer(footer, file)), groups
 
     def _check(self, footer: Footer) -> None:
         """Raise for a file with columns that the table is not known to have: they would be left out without a word."""

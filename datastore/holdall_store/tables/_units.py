@@ -11,13 +11,14 @@ from holdall_store.tables._decode import THREADED_BYTES, Decoded, assemble, mask
 from holdall_store.tables._deleted import count_deleted, mask_of_kept
 from holdall_store.tables._footer import Footer, parse_footer
 from holdall_store.tables._plan import Span, coalesce, total
+from holdall_store.tables._prune import Fact
 from holdall_store.tables._query import GroupPlan, Query, plan_file
 from holdall_store.tables._resolve import TableFile
 from holdall_store.tables._schema import leaves_below
 from holdall_store.tables._source import MappedSource, Source, Tail
 from holdall_store.tables._sparse import SparseFile
 
-__all__ = ["UNIT_BYTES", "GroupUnit", "OpenFile", "Unit", "WholeUnit", "has_any", "units_of"]
+__all__ = ["UNIT_BYTES", "GroupUnit", "OpenFile", "Unit", "WholeUnit", "has_any", "is_late", "units_of"]
 
 UNIT_BYTES: Final = 2 << 20
 """Small row groups are read together up to this size: each piece costs about a millisecond of its own."""
@@ -46,6 +47,8 @@ class OpenFile:
         self.url = source.url(file.found.key)
         self.releases = True
         """Whether memory can be given back piece by piece: not where pieces share bytes."""
+        self.absent: dict[tuple[int, tuple[str, ...]], frozenset[Fact]] = {}
+        """Values that filters say a column of a row group does not have."""
         self._sparse: SparseFile | None = None
         self._mapped: Any = None
 
@@ -126,7 +129,7 @@ class GroupUnit(Unit):
         """Where the columns of the first row group are."""
         first = [group.spans[leaf] for group in groups for leaf in looked]
         rest = [group.spans[leaf] for group in groups for leaf in sorted(set(wanted) - set(looked))]
-        late = self.condition is not None and total(rest) >= max(LATE_BYTES_MIN, LATE_FACTOR * total(first))
+        late = self.condition is not None and is_late(total(first), total(rest))
         self.needs_first = first if late else first + rest
         self.needs_rest = rest if late else []
         self.first = coalesce(self.needs_first)
@@ -251,7 +254,7 @@ def units_of(
     wanted = leaves_below(footer.schema, query.wanted)
     facts = file.file.facts
     deleted = None if facts is None else facts.deleted
-    for plan in plan_file(query, footer, file.file, groups):
+    for plan in plan_file(query, footer, file.file, groups, file.absent):
         if deleted is not None and count_deleted(deleted, footer, plan.index) == plan.rows:
             continue
         if batch and (batch[0].plan.condition is not plan.condition or (weight >= size and not alone)):
@@ -272,6 +275,11 @@ def _apart(units: Sequence[GroupUnit]) -> bool:
     edges = [(spans[0].begin, spans[-1].end) for unit in units if (spans := sorted([*unit.first, *unit.rest]))]
     edges.sort()
     return all(before[1] <= after[0] for before, after in itertools.pairwise(edges))
+
+
+def is_late(first: int, rest: int) -> bool:
+    """Tell whether columns of `first` bytes, which a condition looks at, are read before others of `rest` bytes."""
+    return rest >= max(LATE_BYTES_MIN, LATE_FACTOR * first)
 
 
 def has_any(mask: Any) -> bool:
