@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.engine._engine import Ticking, begin, keys, names_of, pack_bytes, repository, stretch, value
+from tests.engine._collector import Gated
+from tests.engine._engine import Ticking, begin, copy, keys, names_of, pack_bytes, repository, stretch, value
 
-from holdall_store.errors import IntegrityError, ObjectNotFoundError, RunStateError, StorageError
+from holdall_store.errors import IntegrityError, RunStateError, StorageError
 from holdall_store.format import RunRecord, pack_key, run_prefix
 from holdall_store.repository import Collection, Collector, Log, Repository, RunWriter
-from holdall_store.storage import LocalStorage, MemoryStorage, Storage
-from holdall_store.testing import CrashAfter, CrashBefore, FaultyStorage, LostAnswer, SimulatedCrash
+from holdall_store.storage import Buffer, LocalStorage, MemoryStorage, Storage
+from holdall_store.testing import CrashAfter, CrashBefore, FaultyStorage, LostAnswer, SimulatedCrash, WrappedStorage
 
 A, B, C = (stretch(seed, 700_000) for seed in (1, 2, 3))
 
@@ -276,7 +278,7 @@ def test_a_log_that_lacks_a_record_stops_everything(tmp_path: Path, empty: Calla
     storage.delete([f"{run_prefix('user:ana', 'flow', run.head.run)}00000001"])
     before = keys(storage, "packs/")
 
-    with pytest.raises((IntegrityError, ObjectNotFoundError), match="lacks a slot|no object"):
+    with pytest.raises(IntegrityError, match="lacks record 1"):
         collect(storage)
     assert keys(storage, "packs/") == before
 
@@ -348,3 +350,77 @@ def test_an_artifact_deleted_from_a_run_that_goes_on(tmp_path: Path, empty: Call
     run.end("succeeded")
 
     assert latest(store) == {"a": [A], "b": [B], "c": [C]}
+
+
+def test_what_was_restored_from_a_copy_stays(tmp_path: Path, empty: Callable[[], Storage]) -> None:
+    """A pack that was deleted once, and came back together with a run that refers to it, is not deleted again."""
+    storage = empty()
+    store = repository(storage, tmp_path)
+    whole, part = saved(store, "whole", a=A), saved(store, "part", b=B, c=C)
+    saved(store, "kept", b=B)
+    backup = copy(storage, MemoryStorage())
+    for run in (whole, part):
+        forget(storage, run)
+    assert collect(storage).moved
+    here = set(keys(storage))
+    copy(backup, storage, [key for key in keys(backup) if key not in here])
+    for seed in (60, 70):
+        collect(storage, seed)
+
+    assert latest(store, "whole") == {"a": [A]}
+    assert latest(store, "part") == {"b": [B], "c": [C]}
+    assert latest(store, "kept") == {"b": [B]}
+
+
+def test_a_full_disk_is_made_empty(tmp_path: Path, empty: Callable[[], Storage]) -> None:
+    """Where there is no room to copy, what is wholly dead goes all the same, and then there is."""
+
+    class Full(WrappedStorage):
+        full = True
+
+        def create(self, key: str, parts: Iterable[Buffer]) -> int:
+            if self.full and key.startswith("packs/"):
+                raise StorageError(errno.ENOSPC, "No space left on device.")
+            return self.inner.create(key, parts)
+
+    inner = empty()
+    store = repository(inner, tmp_path)
+    part = saved(store, "part", b=B, c=C)
+    saved(store, "kept", b=B)
+    forget(inner, saved(store, "gone", a=A))
+    forget(inner, part)
+    full = Full(inner)
+    done = collect(full)
+
+    assert len(done.deleted) == 1 or store.storage.traits.concurrency
+    assert (done.moved, set(done.damaged)) == ((), set(done.damaged) & set(done.spared))
+    assert all("No space" in why for why in done.damaged.values())
+    assert latest(store, "kept") == {"b": [B]}
+    full.full = False
+    collect(full, 60)
+    assert pack_bytes(inner) < len(B) * 1.05
+    assert latest(store, "kept") == {"b": [B]}
+
+
+def test_a_run_that_is_removed_meanwhile(tmp_path: Path, empty: Callable[[], Storage]) -> None:
+    """Whoever removes runs by hand while a collection reads them does not make it fail."""
+    inner = empty()
+    store = repository(inner, tmp_path)
+    first, second = saved(store, "first", a=A), saved(store, "second", b=B)
+    saved(store, "kept", c=C)
+    open_run = begin(store, "open")
+    open_run.save({"a": value(A)})
+    removed: list[str] = []
+
+    def gate(verb: str, key: str) -> None:
+        if verb == "get" and key.startswith("runs/") and not removed:
+            removed.append(key)
+            for run in (first, second, open_run):
+                forget(inner, run)
+
+    collect(Gated(inner, gate))
+    collect(inner, 60)
+
+    assert removed
+    assert latest(store, "kept") == {"c": [C]}
+    assert pack_bytes(inner) < len(C) * 1.05

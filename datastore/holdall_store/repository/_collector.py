@@ -32,7 +32,7 @@ from holdall_store.repository._clock import Clock
 from holdall_store.repository._gclog import MovedPacks, gc_log
 from holdall_store.repository._index import read_table
 from holdall_store.repository._log import Log
-from holdall_store.repository._marks import END_EVENTS, Marks
+from holdall_store.repository._marks import END_EVENTS, Marks, ranges_of
 from holdall_store.repository._repack import Repacker, live_bytes
 from holdall_store.repository._views import parse_time
 from holdall_store.storage import Storage
@@ -159,14 +159,14 @@ class Collector:
         mixed = {name: free[name] for name in free if self._is_live(name) and 0 in self._marks.live[name]}
         partly = [DeadPack(name, size, size - kept) for name, size, kept in self._kept(mixed)]
         repack, left = _choose(delete, partly)
-        leftover = tuple(sorted(decided & sizes.keys()))
+        leftover = tuple(sorted(name for name in decided & sizes.keys() if self._is_needless(name)))
         return CollectionPlan(tuple(delete), tuple(repack), abandon, leftover, len(sizes), sum(sizes.values()), left)
 
     def apply(self, plan: CollectionPlan) -> Collection:
         """Do what `plan` says, but for what was referred to since; finish what another collector left undone first."""
         self._marks.look(self._storage)
         abandoned = tuple(log.prefix for log in plan.abandon if self._take_slot(log.prefix, log.slot, "abandoned"))
-        self._delete(plan.leftover)
+        self._delete(name for name in plan.leftover if self._is_needless(name))
         names = sorted(pack.name for pack in (*plan.delete, *plan.repack))
         if plan.abandon:
             self._marks.look(self._storage)  # who was heard of after all keeps what is theirs
@@ -217,8 +217,8 @@ class Collector:
 
         try:
             Log(self._storage, prefix, RunRecord).append(last + 1, make, on_taken)
-        except _TakenError:
-            return False
+        except (_TakenError, ObjectNotFoundError):
+            return False  # or somebody removed the run by hand
         return True
 
     def _run_record(self, prefix: str, event: str, slot: int) -> RunRecord:
@@ -294,6 +294,20 @@ class Collector:
             with contextlib.suppress(ObjectNotFoundError):
                 sizes[name] = self._storage.head(pack_key(name)).size
         return sizes
+
+    def _is_needless(self, name: str) -> bool:
+        """Tell whether a pack that was to be deleted holds nothing that records refer to and that lies nowhere else.
+
+        One that does was restored from a copy of the store, together with the runs that refer to it.
+        """
+        live = self._marks.live.get(name)
+        move = self._moves.find(name)
+        if live is None or move is None:
+            return live is None or 1 not in live
+        return all(
+            any(first <= begin and end <= first + count for first, count, _, _ in move.pack.spans)
+            for begin, end in ranges_of(live)
+        )
 
     def _is_live(self, name: str) -> bool:
         live = self._marks.live.get(name)

@@ -9,14 +9,23 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from holdall_store.errors import FormatError, IntegrityError
-from holdall_store.format import RUNS_PREFIX, ArtifactRecord, BufferRef, LogHead, PackRef, slot_numbers
+from holdall_store.errors import FormatError, IntegrityError, ObjectNotFoundError
+from holdall_store.format import (
+    RUNS_PREFIX,
+    ArtifactRecord,
+    BufferRef,
+    LogHead,
+    PackRef,
+    segment_run_id,
+    slot_numbers,
+    unescape_name,
+)
 from holdall_store.repository._gclog import Move
 from holdall_store.repository._log import Log
 from holdall_store.storage import Storage
 from holdall_store.transfer import run_ordered
 
-__all__ = ["LogState", "MarkedRecord", "Marks"]
+__all__ = ["LogState", "MarkedRecord", "Marks", "ranges_of"]
 
 LOGS_AT_ONCE: Final = 256
 """Logs whose records are read together, where each read takes a while."""
@@ -96,7 +105,7 @@ class Marks:
             for prefix in sorted(logs, key=len):
                 slots = slot_numbers(prefix, logs[prefix])
                 if slots and slots != list(range(slots[-1] + 1)):
-                    raise IntegrityError(f"The log {prefix} lacks a slot before {slots[-1]}: nothing may be deleted.")
+                    raise _incomplete(prefix, min(set(range(slots[-1])) - set(slots)))
                 if slots and slots[-1] != self.seen.get(prefix, -1):
                     changed[prefix] = slots[-1]
             if changed:
@@ -109,11 +118,15 @@ class Marks:
         for prefix, last in logs.items():
             own = prefix.count("/") == RUN_SEGMENTS
             hidden = hidden or _own_log(prefix) in self.hidden
-            if own:
-                records = found[prefix] = _read(storage, prefix, last)
-                hidden = _is_hidden(records)
-            elif not hidden:
+            if not own and hidden:
+                continue
+            try:
                 found[prefix] = _read(storage, prefix, last)
+            except ObjectNotFoundError:
+                if next(iter(storage.list(prefix)), None) is not None:
+                    raise
+                continue  # somebody removed the run by hand, all of it, since it was listed
+            hidden = hidden or (own and _is_hidden(found[prefix]))
         return found
 
     def _take(self, prefix: str, last: int, records: Sequence[MarkedRecord]) -> None:
@@ -193,6 +206,20 @@ def _read(storage: Storage, prefix: str, last: int) -> list[MarkedRecord]:
     if (end.event == "end" and end.complete) or _is_hidden([end]):
         return [end]
     return [*(log.read(number) for number in range(last)), end]
+
+
+def _incomplete(prefix: str, slot: int) -> IntegrityError:
+    """Return the error for a log that lacks a record: what it referred to is not known, so nothing may be deleted."""
+    _, namespace, flow, run = prefix.split("/")[:RUN_SEGMENTS]
+    try:
+        name = f"run {segment_run_id(run)} of flow {unescape_name(flow)!r} in namespace {unescape_name(namespace)!r}"
+    except FormatError:
+        name = "a run"
+    return IntegrityError(
+        f"The log {prefix} of {name} lacks record {slot}, so it is not known what the run refers to, and nothing is "
+        "collected. Restore the record from a copy of the store, or remove what is left of the run: all that lies under "
+        f"{_own_log(prefix)}"
+    )
 
 
 def _own_log(prefix: str) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 
 from blake3 import blake3
 
-from holdall_store.errors import HoldallError, IntegrityError
+from holdall_store.errors import HoldallError, IntegrityError, StorageError
 from holdall_store.format import (
     ALIGNMENT,
     CODEC_RAW,
@@ -48,6 +48,14 @@ class _Moving:
     spans: list[tuple[int, int, str, int]] = field(default_factory=list)
     table_spans: list[tuple[str, int, int]] = field(default_factory=list)
     table_bytes: int = 0
+    table_pieces: int = -1
+    """How many chunks hold the table; -1 until that is known."""
+
+    def is_whole(self, live: bytearray) -> bool:
+        """Tell whether all live chunks of the pack were copied, and its table."""
+        return sum(count for _, count, _, _ in self.spans) == live.count(1) and self.table_pieces == sum(
+            count for _, _, count in self.table_spans
+        )
 
     def add(self, number: int, target: str, place: int) -> None:
         """Note that chunk `number` is now chunk `place` of `target`."""
@@ -88,11 +96,22 @@ class Repacker:
         """Packs that could not be copied, and why: they have to stay as they are."""
 
     def copy(self, packs: Mapping[str, tuple[PackTable, bytearray]]) -> None:
-        """Copy the live chunks of packs, given their tables, and these tables. A damaged pack is left out."""
+        """Copy the live chunks of packs, given their tables, and these tables.
+
+        A damaged pack is left out. Where the storage takes no more, such as a full disk, so are those that were not
+        copied whole: what else is collected may make room.
+        """
         pieces = self._pieces(packs)
-        waiting = next(pieces, None)
-        while waiting is not None:
-            waiting = self._write_pack(waiting, pieces)
+        try:
+            waiting = next(pieces, None)
+            while waiting is not None:
+                waiting = self._write_pack(waiting, pieces)
+        except StorageError as error:
+            self.damaged |= {
+                name: error
+                for name, (_, live) in packs.items()
+                if name not in self._moving or not self._moving[name].is_whole(live)
+            }
 
     def result(self) -> tuple[dict[str, MovedPack], tuple[PackRef, ...]]:
         """Return what the collector's log has to say of it."""
@@ -122,6 +141,7 @@ class Repacker:
                 continue
             raw = table.raw
             moving.table_bytes = len(raw)
+            moving.table_pieces = -(-len(raw) // TABLE_PIECE_BYTES)
             for start in range(0, len(raw), TABLE_PIECE_BYTES):
                 piece = memoryview(raw)[start : start + TABLE_PIECE_BYTES]
                 yield (
