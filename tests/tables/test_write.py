@@ -587,3 +587,27 @@ def test_a_record_that_is_gone_is_said(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "_holdall" / "00000000").unlink()
     with pytest.raises(IntegrityError, match="00000000 is gone"):
         Table(tmp_path).to_arrow()
+
+
+UNFIT: dict[str, Callable[[], Any]] = {
+    "objects of polars": lambda: pl.DataFrame({"x": [1], "bad": pl.Series([object()], dtype=pl.Object)}),
+    "wide integers": lambda: pl.DataFrame({"x": [1], "bad": pl.Series([1], dtype=pl.Int128)}),
+    "list views": lambda: pa.table({"bad": pa.array([], pa.list_view(pa.int64()))}),
+    "inner list views": lambda: pa.table({"bad": pa.array([], pa.struct([("x", pa.list_view(pa.int64()))]))}),
+    "negative scale": lambda: pa.table({"bad": pa.array([decimal.Decimal(100)], pa.decimal128(5, -2))}),
+}
+
+
+@pytest.mark.parametrize("kind", UNFIT)
+def test_columns_that_nobody_could_read_back(tmp_path: Path, kind: str) -> None:
+    """Addresses of objects, and types that Arrow or Parquet do not have, are refused by the column's name."""
+    with pytest.raises(UnsupportedTypeError, match="The column 'bad' is "):
+        Table.write(tmp_path / "t", UNFIT[kind]())
+    assert not (tmp_path / "t").exists()
+
+
+@pytest.mark.parametrize("series", [pd.Series([1], name="x"), pl.Series("x", [1])])
+def test_one_column_is_no_table(tmp_path: Path, series: Any) -> None:
+    """A series has no named columns: the error tells how it gets one."""
+    with pytest.raises(UnsupportedTypeError, match="to_frame"):
+        Table.write(tmp_path / "t", series)

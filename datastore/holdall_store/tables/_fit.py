@@ -35,7 +35,7 @@ def _refusal(field: Any) -> str:
         if pa.types.is_dictionary(field.type) and not pa.types.is_dictionary(found):
             column = column.cast(field.type.value_type).dictionary_encode()
         column.cast(field.type)
-    except (pa.ArrowException, NotImplementedError, ValueError, TypeError) as error:
+    except (pa.ArrowException, NotImplementedError, ValueError, TypeError, OSError) as error:
         return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return ""
 

@@ -39,7 +39,9 @@ def rows_of(frame: Any) -> Rows:
     if kind == "polars.LazyFrame":
         raise UnsupportedTypeError("A LazyFrame of polars has no rows yet: give frame.collect().")
     if kind == "polars.DataFrame":
-        return _whole(frame.to_arrow())
+        return _whole(_from_polars(frame))
+    if kind in ("pandas.Series", "polars.Series"):
+        raise UnsupportedTypeError(f"A {kind} is one column, and a table has named ones: give its to_frame().")
     if isinstance(frame, pa.RecordBatch):
         return _whole(pa.Table.from_batches([frame]))
     if isinstance(frame, pa.Table):
@@ -47,7 +49,7 @@ def rows_of(frame: Any) -> Rows:
     if isinstance(frame, str | bytes | dict):
         raise UnsupportedTypeError(f"A {type(frame).__name__} holds no rows that can be written: {_WAYS}.")
     if hasattr(frame, "__arrow_c_stream__"):
-        return _stream(pa.RecordBatchReader.from_stream(frame))
+        return _stream(frame)
     if callable(getattr(frame, "to_batches", None)) and hasattr(frame, "schema"):  # a dataset of pyarrow's
         return _checked(frame.schema, frame.to_batches())
     if isinstance(frame, Iterable):
@@ -66,6 +68,44 @@ def _from_pandas(frame: Any) -> Any:
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         reason = "; ".join(str(part) for part in error.args if str(part)) or type(error).__name__
         raise UnsupportedTypeError(f"The frame cannot be written as a table: {reason:.500}.") from error
+
+
+def _from_polars(frame: Any) -> Any:
+    """Return a frame as a table; Arrow would take objects of Python's for the bytes of their addresses."""
+    import pyarrow as pa
+
+    for name, kind in frame.schema.items():
+        if _holds_objects(kind):
+            raise UnsupportedTypeError(
+                f"The column {name!r} is {kind}, of Python's objects, which a table cannot hold: cast it, or leave it out."
+            )
+    try:
+        return frame.to_arrow()
+    except (pa.ArrowException, NotImplementedError, ValueError, TypeError) as error:
+        for name, kind in frame.schema.items():
+            try:
+                frame.select(name).head(0).to_arrow()
+            except (pa.ArrowException, NotImplementedError, ValueError, TypeError):
+                raise UnsupportedTypeError(
+                    f"The column {name!r} is {kind}, which a table cannot hold: {error}. Cast it, or leave it out."
+                ) from error
+        raise UnsupportedTypeError(f"The frame cannot be written as a table: {error}") from error
+
+
+def _holds_objects(kind: Any) -> bool:
+    """Tell whether a type of polars is of Python's objects, or has them within."""
+    parts = [field.dtype for field in getattr(kind, "fields", ())] or [getattr(kind, "inner", None)]
+    return str(kind) == "Object" or any(_holds_objects(part) for part in parts if part is not None)
+
+
+def _has_list_views(kind: Any) -> bool:
+    import pyarrow as pa
+
+    if pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind):
+        return True
+    if pa.types.is_struct(kind) or pa.types.is_map(kind):
+        return any(_has_list_views(kind.field(at).type) for at in range(kind.num_fields))
+    return pa.types.is_nested(kind) and hasattr(kind, "value_type") and _has_list_views(kind.value_type)
 
 
 def _whole(table: Any) -> Rows:
@@ -92,6 +132,11 @@ def normal_frame(schema: Any) -> Any:
         raise UnsupportedTypeError(f"The name of the column {ended!r} holds a null character: rename it.")
     fields = []
     for field in schema:
+        if _has_list_views(field.type):  # what Arrow casts it to is no list that it can write
+            raise UnsupportedTypeError(
+                f"The column {field.name!r} is {field.type}, and lists are written as lists: make it one, as by "
+                "pa.array(column.to_pylist())."
+            )
         kind = normal(field.type)
         if pa.types.is_dictionary(kind):
             kind = pa.dictionary(pa.int32(), kind.value_type, kind.ordered)
@@ -119,7 +164,13 @@ def slices(table: Any) -> Iterator[Any]:
         yield table.slice(begin, size)
 
 
-def _stream(reader: Any) -> Rows:
+def _stream(frame: Any) -> Rows:
+    import pyarrow as pa
+
+    try:
+        reader = pa.RecordBatchReader.from_stream(frame)
+    except (pa.ArrowException, NotImplementedError, ValueError) as error:
+        raise UnsupportedTypeError(f"A {type(frame).__name__} is no stream of rows: {error}. {_WAYS}.") from error
     return _checked(reader.schema, reader)
 
 
