@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from holdall_store.errors import AlreadyExistsError, HoldallError, InvalidNameError, StorageError
+from holdall_store.errors import AlreadyExistsError, FormatError, HoldallError, InvalidNameError, StorageError
 from holdall_store.format import seal, slot_key, unseal
 from holdall_store.tables._as_of import time_text
-from holdall_store.tables._fit import fit_schema
+from holdall_store.tables._fit import fit_schema, narrowed
 from holdall_store.tables._live import is_data, look_around
 from holdall_store.tables._log import (
     LOG_PREFIX,
@@ -85,6 +85,8 @@ class Intent:
     files: tuple[FileEntry, ...]
     merge: bool = False
     keep_replaced: bool = False
+    seen: int = -1
+    """The version at which the rows that are there were seen to have room in the schema."""
 
 
 @dataclass(frozen=True)
@@ -203,6 +205,12 @@ def _common_schema(scene: Scene, intent: Intent) -> str:
         return packed
     known = unpack_schema(old.schema, scene.name)
     both = fit_schema(intent.schema, known, scene.name, intent.partition_by, merge=True)
+    moved = old.version != intent.seen
+    if narrow := [*narrowed(intent.schema, both), *(narrowed(known, both) if moved else ())]:
+        raise FormatError(
+            f"Another writer changed {scene.name} meanwhile, and whether the values of {narrow[0]!r:.200} have room in "
+            f"{both.field(narrow[0]).type} is not known: write again."
+        )
     if not intent.merge and not both.equals(known):
         fit_schema(intent.schema, known, scene.name, intent.partition_by, merge=False)
     return old.schema if both.equals(known) else pack_schema(both)

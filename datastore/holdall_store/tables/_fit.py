@@ -7,8 +7,9 @@ from typing import Any
 
 from holdall_store.errors import ColumnNotFoundError, FormatError, UnsupportedTypeError, nearest
 from holdall_store.tables._schema import unify
+from holdall_store.tables._widen import has_room, wider_type
 
-__all__ = ["check_storable", "fit_schema", "fit_table"]
+__all__ = ["check_storable", "fit_schema", "fit_table", "narrowed"]
 
 
 def check_storable(schema: Any) -> None:
@@ -65,7 +66,17 @@ def fit_schema(frame: Any, table: Any, name: str, partition_by: tuple[str, ...],
     ]
     import pyarrow as pa
 
-    return unify([(name, table), ("the frame", pa.schema(fields))])
+    way_out = "cast the frame's column, give it another name, or overwrite the table"
+    return unify([(name, table), ("the frame", pa.schema(fields))], way_out)
+
+
+def narrowed(schema: Any, wider: Any) -> list[str]:
+    """Return the columns of which some values could have no room in `wider`, though types are widened so."""
+    return [
+        field.name
+        for field in schema
+        if field.name in wider.names and not has_room(wider.field(field.name).type, field.type)
+    ]
 
 
 def _check_names(frame: Any, table: Any, name: str) -> None:
@@ -90,8 +101,7 @@ def _fits(kind: Any, room: Any, *, partition: bool) -> bool:
         return True
     kind, room = _bare(kind), _bare(room)
     try:
-        one, other = pa.schema([("x", room)]), pa.schema([("x", kind)])
-        return bool(pa.unify_schemas([one, other], promote_options="permissive").field(0).type == room)
+        return bool(wider_type(room, kind) == room)
     except (pa.ArrowTypeError, pa.ArrowInvalid):
         return False
 

@@ -8,6 +8,7 @@ from typing import Any
 from holdall_store.errors import FormatError, InvalidNameError
 from holdall_store.tables._bound import plain
 from holdall_store.tables._names import find_path
+from holdall_store.tables._widen import wider_type
 
 __all__ = [
     "Selection",
@@ -70,10 +71,11 @@ def normal_schema(schema: Any, name: str) -> Any:
     return pa.schema(fields, {PANDAS: kept} if kept else None)
 
 
-def unify(schemas: Iterable[tuple[str, Any]]) -> Any:
+def unify(schemas: Iterable[tuple[str, Any]], way_out: str = "give schema=…, or read the files apart") -> Any:
     """Return the schema of a table whose files have `schemas`, by name: each column in the widest of its types.
 
-    Columns stand in the order in which they first come. Types that nothing is wide enough for raise `FormatError`.
+    Columns stand in the order in which they first come. Types that nothing is wide enough for raise `FormatError`, which
+    tells the `way_out`.
     """
     import pyarrow as pa
 
@@ -89,12 +91,21 @@ def unify(schemas: Iterable[tuple[str, Any]]) -> Any:
         for field in schema:
             known = fields.get(field.name)
             first_with.setdefault(field.name, name)
-            fields[field.name] = field if known is None else _wider(known, field, first_with[field.name], name)
+            if known is None:
+                fields[field.name] = field
+                continue
+            wider = _wider(known, field)
+            if wider is None:
+                raise FormatError(
+                    f"The column {field.name!r} is {known.type} in {first_with[field.name]} and {field.type} in {name}, and "
+                    f"no type has room for both: {way_out}."
+                )
+            fields[field.name] = wider
     return pa.schema(list(fields.values()), distinct[0][1].metadata)
 
 
-def _wider(one: Any, other: Any, first: str, name: str) -> Any:
-    """Return the field in which the values of both have room."""
+def _wider(one: Any, other: Any) -> Any:
+    """Return the field in which the values of both have room, or ``None`` where no type has."""
     import pyarrow as pa
 
     if one.type == other.type:
@@ -102,12 +113,9 @@ def _wider(one: Any, other: Any, first: str, name: str) -> Any:
     if pa.types.is_dictionary(one.type) != pa.types.is_dictionary(other.type):
         one, other = one.with_type(plain(one.type)), other.with_type(plain(other.type))
     try:
-        return pa.unify_schemas([pa.schema([one]), pa.schema([other])], promote_options="permissive").field(0)
+        return one.with_type(wider_type(one.type, other.type))
     except (pa.ArrowTypeError, pa.ArrowInvalid):
-        raise FormatError(
-            f"The column {one.name!r} is {one.type} in {first} and {other.type} in {name}, and no type has room for "
-            "both: give schema=…, or read the files apart."
-        ) from None
+        return None
 
 
 def count_leaves(kind: Any) -> int:

@@ -6,21 +6,23 @@ import contextlib
 import datetime as dt
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 from holdall_store.config import logger
-from holdall_store.errors import ColumnNotFoundError, HoldallError, InvalidNameError, StorageError, nearest
+from holdall_store.errors import ColumnNotFoundError, FormatError, HoldallError, InvalidNameError, StorageError, nearest
 from holdall_store.tables._commit import Clock, Intent, Scene, check_mode, commit, look, wrong_partitions
 from holdall_store.tables._files import Layout, MadeFile, make_empty, make_files, sort_rows
-from holdall_store.tables._fit import check_storable, fit_schema, fit_table
+from holdall_store.tables._fit import check_storable, fit_schema, fit_table, narrowed
 from holdall_store.tables._folders import check_partition_by
 from holdall_store.tables._frames import Rows, rows_of, slices
 from holdall_store.tables._log import FileEntry, data_name, unpack_schema
 from holdall_store.tables._resolve import Address, check_sources
 from holdall_store.tables._snapshot import Snapshot
+from holdall_store.tables._table import Parts, table_of
 from holdall_store.tables._target import Target, exists_as_file, open_target
 from holdall_store.tables._vacuum import KEEP_DAYS
 from holdall_store.tables._written import Written
@@ -118,7 +120,7 @@ def write_table(
         raise InvalidNameError(f"{address.text} is a file, and a table is a folder: choose another name.")
     scene = look(target, address.text)
     check_mode(scene, options.mode)
-    plan = _plan(scene, rows, options, Snapshot((address,), storage_options, None, None))
+    plan = _plan(scene, rows, options, partial(Snapshot, (address,), storage_options, None))
     target.prepare()
     begun: list[str] = []
 
@@ -170,8 +172,11 @@ class _Plan:
     """Whether the table has no files but these."""
 
 
-def _plan(scene: Scene, rows: Rows, options: Options, snapshot: Snapshot) -> _Plan:
-    """Decide on the schema and the partitions, from what is there; whatever does not fit raises."""
+def _plan(scene: Scene, rows: Rows, options: Options, opened: Callable[[Any], Snapshot]) -> _Plan:
+    """Decide on the schema and the partitions, from what is there; whatever does not fit raises.
+
+    `opened` gives the table as it is there, in a schema.
+    """
     check_storable(rows.schema)
     given = None if options.partition_by is None else check_partition_by(options.partition_by, rows.schema)
     schema, names = rows.schema, given or ()
@@ -179,21 +184,40 @@ def _plan(scene: Scene, rows: Rows, options: Options, snapshot: Snapshot) -> _Pl
         if scene.state.version >= 0:
             known, names = unpack_schema(scene.state.schema, scene.name), scene.state.partition_by
         else:
+            snapshot = opened(None)
             known, names = snapshot.schema, snapshot.listing.names
         if given is not None and given != names:
             raise wrong_partitions(scene.name, names, given)
         schema = fit_schema(rows.schema, known, scene.name, names, merge=options.merge_schema)
         check_storable(schema)
         check_partition_by(names, schema)
+        _check_room(known, schema, scene.name, opened)
     if options.mode == "overwrite_partitions" and not names:
         raise InvalidNameError("mode='overwrite_partitions' is for tables with partitions: give partition_by=…")
     for name, _ in options.sort_by:
         if name not in schema.names:
             raise ColumnNotFoundError(f"There is no column {name!r:.200} to sort by.{nearest(name, schema.names)}")
     layout = replace(options.layout, partition_by=names, sort_by=options.sort_by, is_sorted=rows.whole is not None)
-    intent = Intent(options.mode, schema, names, (), options.merge_schema, options.keep_replaced)
+    intent = Intent(options.mode, schema, names, (), options.merge_schema, options.keep_replaced, scene.state.version)
     is_new = options.mode == "overwrite" or not scene.exists
     return _Plan(intent, layout, scene.name, is_new)
+
+
+def _check_room(known: Any, schema: Any, name: str, opened: Callable[[Any], Snapshot]) -> None:
+    """Read the columns that are to be of types that some values may have no room in: a commit is not to make them unreadable."""
+    narrow = narrowed(known, schema)
+    if not narrow:
+        return
+    try:
+        for _ in table_of(Parts(opened(schema))).select(*narrow).batches():
+            pass
+    except FormatError as error:
+        column = narrow[0]
+        raise FormatError(
+            f"The column {column!r:.200} of {name} is {known.field(column).type}, and as {schema.field(column).type}, which "
+            f"has room for the frame, it could not be read: {error} Cast the frame's column, give it another name, or "
+            "overwrite the table."
+        ) from error
 
 
 def _made(plan: _Plan, rows: Rows) -> Iterator[MadeFile]:
