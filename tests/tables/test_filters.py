@@ -22,6 +22,8 @@ from tests.tables._lake import Lake, parquet
 from holdall_store.storage import open_storage
 from holdall_store.tables import Table, _filters, _footer, _scan, col
 from holdall_store.tables._bloom import BLOCK_BYTES, bits_of, hash_of, may_contain
+from holdall_store.tables._bound import BoundLeaf
+from holdall_store.tables._prune import Bounds, fact, outcomes
 from holdall_store.tables._source import TAIL_BYTES
 
 ROWS, GROUPS = 160_000, 8
@@ -34,6 +36,14 @@ def no_verdicts() -> None:
     _filters._verdicts.clear()
 
 
+def name_of(key: int) -> str:
+    """Return a text; those of odd numbers are between the others, and nowhere."""
+    return f"a rather long name that is number {key} of them all"
+
+
+ABSENT = [name_of((1 << 40) + odd) for odd in (100_001, 100_003, 100_005)]
+
+
 def scattered() -> pa.Table:
     """Return a table of distinct keys in no order, all of them even: statistics say nothing of any row group."""
     random = np.random.default_rng(7)
@@ -41,7 +51,7 @@ def scattered() -> pa.Table:
     return pa.table(
         {
             "k": keys,
-            "name": [f"a rather long name that is number {key} of them all" for key in keys],
+            "name": [name_of(key) for key in keys],
             "x": random.random(ROWS),
             "y": random.random(ROWS),
         }
@@ -82,12 +92,13 @@ def test_filters_leave_row_groups_out(lake: Lake) -> None:
 def test_what_is_not_there_costs_the_filters_alone(lake: Lake) -> None:
     """Where no row group can have the value, nothing but filters is fetched; a negation is then true for all rows."""
     lake.put_bytes("t.parquet", DATA)
-    names = ["nobody", "no one"]
+    names = ABSENT[:2]
     absent = lake.table("t.parquet").where(col("name").isin(names))
 
     assert absent.num_rows == 0
     asked = [length for _, _, length in lake.asked()[1:]]
-    assert sum(asked) <= sum(chunk.bloom_filter_length for chunk in FILTERS) * 1.05
+    filters = sum(chunk.bloom_filter_length for chunk in FILTERS)
+    assert filters <= sum(asked) <= filters * 1.05
     assert absent.to_arrow().num_rows == 0
     assert lake.asked() == []
     assert lake.table("t.parquet").where(~col("name").isin(names)).explain().filter_bytes == 0
@@ -96,24 +107,25 @@ def test_what_is_not_there_costs_the_filters_alone(lake: Lake) -> None:
 def test_a_file_replaced_since_is_asked_anew(lake: Lake) -> None:
     """What filters said holds for the version of the file that they were in."""
     lake.put_bytes("t.parquet", DATA)
-    assert lake.table("t.parquet").where(name="nobody").num_rows == 0
-    other = TABLE.set_column(1, "name", pa.array(["nobody", *TABLE["name"].to_pylist()[1:]]))
-    lake.put("t.parquet", other, **OPTIONS)
+    (name,) = ABSENT[:1]
+    assert lake.table("t.parquet").where(name=name).num_rows == 0
+    other = TABLE.set_column(1, "name", pa.array([*TABLE["name"].to_pylist()[:-1], name]))
+    assert lake.put("t.parquet", other, **OPTIONS) == len(DATA)
 
-    assert lake.table("t.parquet").where(name="nobody").num_rows == 1
+    assert lake.table("t.parquet").where(name=name).num_rows == 1
 
 
 @pytest.mark.parametrize(
     "condition",
     [
-        col("name").starts_with("nobody"),
+        col("name").starts_with(ABSENT[0]),
         col("name") > "b",
         col("name") == "a",
-        (col("name") == "an other") | (col("x") > 0.5),
+        (col("name") == ABSENT[0]) | (col("x") > 0.5),
         col("name").is_null(),
         col("x") == 0.5,
         col("k") == 1.5,
-        col("name").isin([f"b{at}" for at in range(_filters.VALUES_MAX + 1)] + ["an other"]),
+        col("name").isin([name_of((1 << 40) + 2 * at + 1) for at in range(_filters.VALUES_MAX + 1)]),
     ],
 )
 def test_filters_that_cannot_help_are_not_fetched(lake: Lake, condition: Any) -> None:
@@ -189,6 +201,31 @@ def test_damaged_filters_hide_nothing(tmp_path: Path, damage: str) -> None:
     name = TABLE["name"][70_000].as_py()
 
     assert Table(str(path)).where(name=name).to_arrow().equals(TABLE.slice(70_000, 1))
+
+
+def test_what_is_absent_is_absent_in_its_type() -> None:
+    """That a whole number is not there says nothing of a number with a point, which equals others, too."""
+    bounds = Bounds(0, 9, "none", absent=frozenset({fact(1)}))
+    whole, pointed = (BoundLeaf("==", ("v",), None, (value,)) for value in (1, 1.0))
+
+    assert outcomes(whole, lambda _: bounds) == {False}
+    assert outcomes(pointed, lambda _: bounds) == {True, False}
+    assert outcomes(BoundLeaf("in", ("v",), None, (1, 1.0)), lambda _: bounds) == {True, False}
+    assert outcomes(BoundLeaf("!=", ("v",), None, (1,)), lambda _: bounds) == {True}
+
+
+@pytest.mark.usefixtures("eager")
+def test_nothing_is_remembered_of_files_without_versions() -> None:
+    """Where a storage tells no versions, filters are asked every time."""
+    storage = open_storage("memory://filters")
+    name = f"{next(_names)}.parquet"
+    storage.create(name, [DATA])
+    chosen = Table(f"memory://filters/{name}").where(name=ABSENT[0])
+
+    assert chosen.explain().filtered_row_groups >= GROUPS - 1
+    assert chosen.num_rows == 0
+    assert not _filters._verdicts
+    storage.delete([name])
 
 
 @given(st.binary(max_size=80))
