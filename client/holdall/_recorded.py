@@ -13,12 +13,12 @@ from holdall._messages import readable
 from holdall._provenance import process_is_gone
 from holdall._values import MetricPoint, normal_form, number, points_of
 from holdall.store import ArtifactNotFoundError
-from holdall_store.repository import parse_time
+from holdall_store.repository import RunView, lift, parse_time
 
 if TYPE_CHECKING:
     from holdall._client import Client
-    from holdall_store.format import ExceptionInfo
-    from holdall_store.repository import RunView, StoredArtifact
+    from holdall_store.format import ExceptionInfo, Series
+    from holdall_store.repository import Lifted, StoredArtifact
 
 __all__ = ["MissingAttributeError", "Recorded", "RunData"]
 
@@ -83,20 +83,13 @@ class Recorded:
     @property
     def metrics(self) -> Mapping[str, float | int | bool]:
         """The last value of each metric."""
-        return readable({name: number(value) for name, value in self._view.summary.items()}, "metric", self._called())
+        return readable({name: number(value) for name, value in self._summary().items()}, "metric", self._called())
 
     def metric(self, name: str) -> list[MetricPoint]:
         """Return all points of a metric, in the order in which they were logged; `NotFoundError` where there is none."""
-        view, name = self._view, normal_form(name)
+        name = normal_form(name)
         _ = self.metrics[name]  # which says what there is instead
-        if not view.metrics_whole:
-            view = self._client.repository.catalog.whole_run(*view.place)
-        while name not in view.metrics and view.origin is not None:  # its points stay with the run that logged them
-            origin = view.origin
-            view = self._client.repository.catalog.whole_run(
-                origin.namespace, origin.flow, origin.run, view.step, view.task, origin.attempt
-            )
-        return points_of(view.metrics[name])
+        return points_of(_logged(self._client, self._view, name) or [])
 
     @property
     def exception(self) -> ExceptionInfo | None:
@@ -159,6 +152,10 @@ class Recorded:
     def _ipython_key_completions_(self) -> list[str]:
         return self.keys()
 
+    def _summary(self) -> dict[str, float | int | bool | str]:
+        """Return the last value of each metric, as records hold it."""
+        return self._view.summary
+
     def _held(self) -> dict[str, Artifact]:
         """Return the artifacts by name."""
         return {name: self._artifact(name, stored) for name, stored in self._view.artifacts.items()}
@@ -177,6 +174,31 @@ class Recorded:
 
     def _identity(self) -> tuple[object, ...]:
         return self._client.url, *self._view.place
+
+
+def lift_tasks(client: Client, view: RunView) -> Lifted:
+    """Return what a run shows of its tasks, which are looked up now."""
+    catalog = client.repository.catalog
+    found = catalog.find_tasks(*view.place[:3])
+    views = [task for task in catalog.found_tasks(*view.place[:3], found) if isinstance(task, RunView)]
+    return lift(views, succeeded=view.status == "succeeded")
+
+
+def _logged(client: Client, view: RunView, name: str) -> list[Series] | None:
+    """Return the points of a metric: they stay with what logged them, a task or another run."""
+    catalog = client.repository.catalog
+    while True:
+        if not view.metrics_whole:
+            view = catalog.whole_run(*view.place)
+        if name in view.metrics:
+            return view.metrics[name]
+        task, _ = (None if view.step else lift_tasks(client, view).summary.get(name)) or (None, None)
+        if task is not None:
+            return _logged(client, task, name)
+        origin = view.origin
+        if origin is None:
+            return None
+        view = catalog.whole_run(origin.namespace, origin.flow, origin.run, view.step, view.task, origin.attempt)
 
 
 class RunData:

@@ -23,7 +23,7 @@ from holdall._values import check_tags, encode_params, params_dict
 from holdall.store import HoldallError, InvalidNameError, UnsupportedTypeError
 from holdall_store.config import logger
 from holdall_store.format import check_name
-from holdall_store.repository import RunView, RunWriter, StoredArtifact, lift
+from holdall_store.repository import Lifted, RunView, RunWriter, lift
 
 if TYPE_CHECKING:
     from holdall._capture import Capture
@@ -205,7 +205,8 @@ class ActiveRun(Saver, Tagged):
     def end(self, error: BaseException | None = None) -> None:
         """End the run: as succeeded, or as failed by `error`. The ``with`` block does it; ending twice does nothing.
 
-        It shows from then on what its tasks have saved so far; what they save afterwards is found in them alone.
+        A run that succeeded shows from then on what its tasks saved that succeeded before; one that failed, all that there
+        is, what succeeded first. What they save afterwards is found in them alone.
         """
         if self._keeper is not None:
             self._keeper.stop()
@@ -213,8 +214,15 @@ class ActiveRun(Saver, Tagged):
             self._capture.stop()
             self._keep_output()
         if not self._writer.ended:
-            steps, lifted = self._lift() if self._shared or self._step_names else ((), {})
-            self._writer.end(*outcome(error), steps=steps, lifted=lifted)
+            status, exception = outcome(error)
+            lifted = self._lift(status) if self._shared or self._step_names else Lifted()
+            self._writer.end(
+                status,
+                exception,
+                steps=lifted.steps,
+                lifted={name: stored for name, (_, stored) in lifted.artifacts.items()},
+                summary={name: value for name, (_, value) in lifted.summary.items()},
+            )
         begun.pop(id(self), None)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -269,15 +277,15 @@ class ActiveRun(Saver, Tagged):
             self._ended[view.step] = view.parents
 
     def _held(self) -> dict[str, Artifact]:
-        tasks = lift(self._tasks)[1]
+        tasks = lift(self._tasks).artifacts
         held = {
             name: Artifact._of(self._client, *self._place, name, stored, (view.step, view.task, view.attempt))
             for name, (view, stored) in tasks.items()
         }
         return {**held, **self._handles(self._writer.view_pending())}
 
-    def _lift(self) -> tuple[tuple[str, ...], dict[str, StoredArtifact]]:
-        """Return the steps of the run, and what it shows of its tasks' artifacts, those of other processes among them."""
+    def _lift(self, status: str) -> Lifted:
+        """Return what the run, which ends so, shows of its tasks, those of other processes among them."""
         catalog = self._client.repository.catalog
         known = {view.place[3:]: view for view in self._tasks}
         try:
@@ -285,9 +293,8 @@ class ActiveRun(Saver, Tagged):
             views = [view for view in catalog.found_tasks(*self._place, others) if isinstance(view, RunView)]
         except (HoldallError, OSError) as error:
             logger().warning("What tasks of run %s saved is found in them alone: %s", self.id, error)
-            return (), {}
-        steps, lifted = lift([*known.values(), *views])
-        return steps, {name: stored for name, (_, stored) in lifted.items()}
+            return Lifted()
+        return lift([*known.values(), *views], succeeded=status == "succeeded")
 
 
 class RunContext:

@@ -11,14 +11,14 @@ from holdall._capture import CAPTURED, text_of
 from holdall._client import Client
 from holdall._defaults import default_user
 from holdall._messages import readable
-from holdall._recorded import Recorded, RunData
+from holdall._recorded import Recorded, RunData, lift_tasks
 from holdall._reference import Reference
 from holdall._step import Steps, lifted_artifacts
 from holdall._tagging import Tagged, TagPlace, TagSource
 from holdall._text import count_text
 from holdall._values import decode_params
 from holdall_store.format import check_namespace
-from holdall_store.repository import RunView
+from holdall_store.repository import Lifted, RunView
 
 if TYPE_CHECKING:
     from holdall._artifact import Artifact
@@ -44,8 +44,8 @@ class Run(Recorded, Tagged):
     do where it is unambiguous. ``run.data.model`` and ``run["model"].load()`` are the same object.
     """
 
-    _tasks: dict[str, Artifact] | None = None
-    """What tasks hold that the run's own record does not tell, once it was looked up."""
+    _tasks: Lifted | None = None
+    """What tasks hold, once it was looked up."""
 
     def __init__(self, pathspec: str) -> None:
         found = Client().run(pathspec)
@@ -202,15 +202,21 @@ class Run(Recorded, Tagged):
 
     def _held(self) -> dict[str, Artifact]:
         held = super()._held()
-        view = self._view
-        if view.lifted or not view.has_tasks:
+        if self._view.lifted or not self._view.has_tasks:
             return held
+        return {**lifted_artifacts(self._client, self._lifted()), **held}
+
+    def _summary(self) -> dict[str, float | int | bool | str]:
+        own = super()._summary()
+        if self._view.lifted or not self._view.has_tasks:
+            return own
+        return {**{name: value for name, (_, value) in self._lifted().summary.items()}, **own}
+
+    def _lifted(self) -> Lifted:
+        """Return what tasks hold that the run's own record does not tell."""
         if self._tasks is None:
-            catalog = self._client.repository.catalog
-            found = catalog.find_tasks(*view.place[:3])
-            views = [task for task in catalog.found_tasks(*view.place[:3], found) if isinstance(task, RunView)]
-            self._tasks = lifted_artifacts(self._client, views)
-        return {**self._tasks, **held}
+            self._tasks = lift_tasks(self._client, self._view)
+        return self._tasks
 
     def _called_lower(self) -> str:
         return f"run {self.id} of flow {self.flow!r}"

@@ -15,7 +15,7 @@ from holdall._saver import OWN_TASK
 from holdall._text import count_text
 from holdall._values import normal_form
 from holdall.store import InvalidNameError, TaskNotFoundError, nearest
-from holdall_store.repository import Catalog, FoundTask, RunView, chosen_attempts, lift, order_steps
+from holdall_store.repository import Catalog, FoundTask, Lifted, RunView, chosen_attempts, lift, order_steps
 
 if TYPE_CHECKING:
     from holdall._artifact import Artifact
@@ -208,7 +208,7 @@ class Step:
 
     @property
     def artifacts(self) -> list[Artifact]:
-        """What the run shows of its tasks' artifacts: of each name what the newest task saved."""
+        """What the run shows of its tasks' artifacts: of each name what the newest saved that succeeded, or else the newest."""
         return list(self._held().values())
 
     @property
@@ -292,7 +292,7 @@ class Step:
         return chosen_attempts(self._views())
 
     def _held(self) -> dict[str, Artifact]:
-        return lifted_artifacts(self.client, self._views())
+        return lifted_artifacts(self.client, lift(self._views()))
 
 
 class _StepArtifacts(Recorded):
@@ -404,13 +404,13 @@ class Task(Recorded):
         return _rebuild(self._client, (*self._view.place[:5], attempt))
 
 
-def lifted_artifacts(client: Client, views: Iterable[RunView]) -> dict[str, Artifact]:
+def lifted_artifacts(client: Client, lifted: Lifted) -> dict[str, Artifact]:
     """Return what a run shows of the artifacts of tasks."""
     from holdall._artifact import Artifact
 
     return {
         name: Artifact._of(client, *view.place[:3], name, stored, view.place[3:])
-        for name, (view, stored) in lift(views)[1].items()
+        for name, (view, stored) in lifted.artifacts.items()
     }
 
 

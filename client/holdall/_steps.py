@@ -142,6 +142,7 @@ class ActiveUnit(Saver):
             status=status,
             started=head.started,
             artifacts=self._writer.view_pending(),
+            summary=self._writer.view_summary(),
             step=head.step,
             task=head.task,
             attempt=self._writer.attempt,

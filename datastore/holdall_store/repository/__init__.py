@@ -31,7 +31,7 @@ from holdall_store.repository._run_rows import RunRow
 from holdall_store.repository._run_writer import RunWriter
 from holdall_store.repository._search import Match, RunSearch
 from holdall_store.repository._tags import TagLogs, TagReader, TagState
-from holdall_store.repository._views import RunView, chosen_attempts, lift, order_steps, parse_time
+from holdall_store.repository._views import Lifted, RunView, chosen_attempts, lift, order_steps, parse_time
 
 __all__ = [
     "ABANDON_AFTER",
@@ -48,6 +48,7 @@ __all__ = [
     "CondemnedPacks",
     "DeadPack",
     "FoundTask",
+    "Lifted",
     "Log",
     "Match",
     "Point",

@@ -195,10 +195,11 @@ class RunWriter:
         *,
         steps: Sequence[str] = (),
         lifted: Mapping[str, StoredArtifact] | None = None,
+        summary: Mapping[str, Scalar] | None = None,
     ) -> None:
         """Write the last record. Ending twice is allowed and does nothing.
 
-        `steps` are those of the run, in order, and `lifted` is what it shows of its tasks' artifacts.
+        `steps` are those of the run, in order; `lifted` and `summary` are what it shows of its tasks' artifacts and metrics.
         """
         if self.ended:
             return
@@ -208,6 +209,7 @@ class RunWriter:
                 return
             self._steps = tuple(steps)
             self._lifted = dict(lifted or {})
+            self._carried = {**(summary or {}), **self._carried, **self._summary}
             self._lifts_all = bool(steps) and self._may_lift(self._lifted)
             try:
                 self._append("end", status, exception)
@@ -220,6 +222,11 @@ class RunWriter:
         self._check_process()
         with self._lock:
             return {**self._artifacts, **self._pending}
+
+    def view_summary(self) -> dict[str, Scalar]:
+        """Return the last value of every metric as this writer knows it."""
+        with self._lock:
+            return {**self._carried, **self._summary, **{point.name: point.value for point in self._points}}
 
     def _check_process(self) -> None:
         # Before the lock is taken: a thread of the parent may have held it when this process was forked.

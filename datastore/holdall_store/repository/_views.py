@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from holdall_store.errors import FormatError, IntegrityError
 from holdall_store.format import ExceptionInfo, OriginInfo, RunRecord, Series
@@ -14,7 +15,7 @@ from holdall_store.repository._artifacts import StoredArtifact
 if TYPE_CHECKING:
     import msgspec
 
-__all__ = ["RunView", "chosen_attempts", "lift", "merge_records", "order_steps", "parse_time"]
+__all__ = ["Lifted", "RunView", "chosen_attempts", "lift", "merge_records", "order_steps", "parse_time"]
 
 EVENTS = frozenset(("open", "commit", "end", "fence", "abandoned", "deleted", "restored"))
 
@@ -61,21 +62,41 @@ class RunView:
         return self.namespace, self.flow, self.run, self.step, self.task, self.attempt
 
 
-def lift(tasks: Iterable[RunView]) -> tuple[tuple[str, ...], dict[str, tuple[RunView, StoredArtifact]]]:
-    """Return the names of the steps, in order, and what a run shows of its tasks' artifacts: for each name, whose it is.
+class Lifted(NamedTuple):
+    """What a run shows of its tasks: its steps, in order, and for each name of an artifact or metric whose it is, and what."""
+
+    steps: tuple[str, ...] = ()
+    artifacts: Mapping[str, tuple[RunView, StoredArtifact]] = MappingProxyType({})
+    summary: Mapping[str, tuple[RunView, float | int | bool | str]] = MappingProxyType({})
+
+
+def lift(tasks: Iterable[RunView], *, succeeded: bool = False) -> Lifted:
+    """Return what a run shows of its tasks.
 
     Of each task counts the newest attempt that succeeded, or else the newest; of each name what the last task of the last
-    step saved. Steps come after their parents, and otherwise in the order in which they began, as do the tasks of a step.
+    step holds that succeeded, or else the last of all, or, of a run that has itself `succeeded`, nothing. Steps come after
+    their parents, and otherwise in the order in which they began, as do the tasks of a step.
     """
     by_step: dict[str, list[RunView]] = {}
     for view in chosen_attempts(tasks):
         by_step.setdefault(view.step, []).append(view)
     order = order_steps({step: [name for view in views for name in view.parents] for step, views in by_step.items()})
-    lifted: dict[str, tuple[RunView, StoredArtifact]] = {}
-    for step in order:
-        for view in by_step[step]:
-            lifted.update({name: (view, stored) for name, stored in view.artifacts.items()})
-    return order, lifted
+    views = [view for step in order for view in by_step[step] if not succeeded or view.status == "succeeded"]
+    artifacts: dict[str, tuple[RunView, StoredArtifact]] = {}
+    summary: dict[str, tuple[RunView, float | int | bool | str]] = {}
+    for view in views:
+        for name, stored in view.artifacts.items():
+            if _comes_before(view, artifacts.get(name)):
+                artifacts[name] = view, stored
+        for name, value in view.summary.items():
+            if _comes_before(view, summary.get(name)):
+                summary[name] = view, value
+    return Lifted(order, artifacts, summary)
+
+
+def _comes_before(view: RunView, earlier: tuple[RunView, object] | None) -> bool:
+    """Tell whether what a task holds is shown rather than what an earlier one does."""
+    return earlier is None or view.status == "succeeded" or earlier[0].status != "succeeded"
 
 
 def chosen_attempts(tasks: Iterable[RunView]) -> list[RunView]:
