@@ -18,8 +18,8 @@ from holdall_store.format import run_prefix, task_prefix
 from holdall_store.repository import StoredArtifact, parse_time
 
 if TYPE_CHECKING:
+    from holdall._tables import Table
     from holdall_store.serializers import TableShape
-    from holdall_store.tables import Table
 
 __all__ = ["Artifact"]
 __all__ = ["Artifact", "TaskPlace"]
@@ -162,10 +162,11 @@ class Artifact:
             found: Table = self.load()
             return found
         from holdall._artifact_table import ArtifactFrame
+        from holdall._tables import watched
         from holdall_store.tables import frame_table
 
         sizes = [buffer.bytes for buffer in self._stored.record.buffers]
-        return frame_table(ArtifactFrame(self, self._shape(), sizes))
+        return watched(frame_table(ArtifactFrame(self, self._shape(), sizes)))
 
     def delete(self, *, note: str = "") -> None:
         """Hide it from whoever looks at its run, which has ended; see `Run.delete`."""

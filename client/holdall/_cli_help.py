@@ -23,6 +23,7 @@ __all__ = [
     "RUNS",
     "SHOW",
     "SYNC",
+    "TABLE",
     "TAG",
 ]
 
@@ -50,6 +51,7 @@ examples:
   holdall put report.html churn/report      a file as an artifact
   holdall cat churn/report | less           the bytes of a file
   holdall cp -r plots s3://bucket/plots/    a folder into a bucket; cp, sync, ls, cat and du take s3:// URLs
+  holdall table head events.parquet         the first rows; table schema, count, stats and explain, of s3:// too
   holdall doctor                            what is wrong, and the way out
 """
 
@@ -220,6 +222,25 @@ examples:
   holdall du s3://bucket/images s3://bucket/logs
   holdall du churn
   holdall du --all-namespaces
+"""
+
+TABLE: Final = """
+views:
+  schema    the columns and their types        stats    least, greatest and nulls of each column, from footers
+  head      the first rows                     explain  files, requests and bytes that reading takes
+  count     the number of rows
+
+conditions:
+  COLUMN OP VALUE with = != < <= > >=, such as 'x > 3' or 'day = 2026-11-01'; 'country in US, CA', 'country not in US',
+  'name starts with A', 'x is null', 'x is not null'. A VALUE with spaces at its ends, or commas in a list, is 'quoted';
+  a COLUMN with spaces is "quoted". Dots lead into structs.
+
+examples:
+  holdall table schema s3://lake/events
+  holdall table head events --where 'amount > 100' --where 'day = 2026-11-01' --select user,amount
+  holdall table count 's3://lake/events/**/*.parquet' --where 'country in US, CA'
+  holdall table stats events.parquet --json | jq '.[] | select(.null_count > 0)'
+  holdall table head churn/train:champion
 """
 
 DOCTOR: Final = """

@@ -25,6 +25,7 @@ from holdall._cli_help import (
     RUNS,
     SHOW,
     SYNC,
+    TABLE,
     TAG,
 )
 from holdall._text import clean
@@ -43,6 +44,8 @@ S3_OPTIONS: Final = {
     "no_sign_request": "--no-sign-request",
 }
 """Names as in the AWS command line."""
+
+TABLE_VIEWS: Final = ("schema", "head", "count", "stats", "explain")
 
 _Add = Callable[..., argparse.ArgumentParser]
 
@@ -87,6 +90,7 @@ def make_parser() -> argparse.ArgumentParser:
     runs.add_argument(
         "--param", action="append", default=[], dest="params", metavar="NAME=VALUE", help="a parameter of the run"
     )
+    _add_table(add)
     doctor = add("doctor", "_cli_doctor", "Check what holdall stands on", DOCTOR, opens_store=False)
     _add_formats(doctor, quiet="write only the names of what is not ok")
     return parser
@@ -244,6 +248,28 @@ def _add_bulk(add: _Add) -> None:
     _add_formats(du, quiet="")
     for command in (cp, sync, du):
         _add_s3(command)
+
+
+def _add_table(add: _Add) -> None:
+    about = "Look into a table: Parquet files of a disk or a bucket, or a frame of a store"
+    table = add("table", "_cli_table", about, TABLE, opens_store=False)
+    table.add_argument("what", choices=TABLE_VIEWS, metavar="VIEW", help=", ".join(TABLE_VIEWS))
+    table.add_argument("source", metavar="SOURCE", help="a path, a URL, or the reference of an artifact")
+    table.add_argument("--select", action="append", default=[], metavar="COLUMNS", help="these columns: a,b or a.field")
+    table.add_argument(
+        "--where",
+        action="append",
+        default=[],
+        metavar="CONDITION",
+        help="rows for which it is true: 'x > 3'; all of several",
+    )
+    table.add_argument(
+        "--limit", type=_count, metavar="N", help="of head and explain: N rows; head gives 10, 0 means all"
+    )
+    table.add_argument("--partitioning", metavar="HOW", help="hive, none, or names of folders: year,month")
+    table.add_argument("--as-of", metavar="WHEN", help="of Delta and Iceberg: an earlier version, or a time")
+    _add_formats(table, quiet="")
+    _add_s3(table)
 
 
 def _add_trust(command: argparse.ArgumentParser) -> None:

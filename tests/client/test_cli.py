@@ -16,7 +16,7 @@ from holdall import _cli, _cli_views
 from holdall._cli import main
 from holdall._text import width_of
 
-COMMANDS = ["ls", "show", "graph", "get", "put", "cat", "cp", "sync", "du", "exec", "doctor"]
+COMMANDS = ["ls", "show", "graph", "get", "put", "cat", "cp", "sync", "du", "exec", "table", "doctor"]
 
 
 @pytest.fixture(autouse=True)

@@ -7,10 +7,15 @@ import decimal
 import importlib
 import io
 import itertools
+import shutil
+import subprocess
+import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import polars as pl
 import pyarrow as pa
 import pyarrow.dataset as pads
@@ -238,10 +243,96 @@ def test_what_is_read_is_what_was_written(name: str, data: st.DataObject) -> Non
             assert sorted(rows_of(table.to_arrow(ordered=False))) == sorted(rows_of(expected)) or limit is not None
 
 
+DUCKDB = duckdb.connect()
+
+
+def in_order(table: pa.Table, schema: pa.Schema) -> list[Any]:
+    """Return the rows of an engine's answer, in our types, so that equal ones are equal whatever their order."""
+    return sorted(rows_of(table.cast(schema)))
+
+
+@given(data=st.data())
+@settings(max_examples=40)
+def test_duckdb_reads_what_we_read(data: st.DataObject) -> None:
+    """Any selection, condition and partition gives the rows that DuckDB finds in the same files; a limit some of them."""
+    whole, files = data.draw(lakes(KINDS[data.draw(st.sampled_from(["plain", "special"]))]))
+    kinds = {kind: values for kind, values in {**PLAIN, **SPECIAL}.items() if not pa.types.is_duration(kind)}
+    condition = None
+    if any(kind in kinds for kind in whole.schema.types[:-1]) and data.draw(st.booleans()):
+        condition = data.draw(conditions(whole.drop_columns("day"), kinds))
+    if data.draw(st.booleans()):
+        day = col("day") == data.draw(st.sampled_from([1, 2, 3]))
+        condition = day if condition is None else condition | day
+    columns = data.draw(st.none() | st.lists(st.sampled_from(whole.schema.names), min_size=1, unique=True))
+    limit = data.draw(st.none() | st.integers(0, 20))
+    with tempfile.TemporaryDirectory() as folder:
+        table = Table(on_disk(folder, files))
+        table = table if condition is None else table.where(condition)
+        table = table if columns is None else table.select(*columns)
+        mine = in_order(table.to_arrow(), table.schema)
+        relation = (table if limit is None else table.head(limit)).to_duckdb(DUCKDB)
+        theirs = in_order(without_intervals(relation, table.schema), table.schema)
+
+    if limit is None:
+        assert theirs == mine
+    else:
+        assert len(theirs) == min(limit, len(mine))
+        assert not Counter(theirs) - Counter(mine)
+
+
+def without_intervals(relation: Any, schema: pa.Schema) -> pa.Table:
+    """Return an answer of DuckDB's; its intervals, which Arrow does not turn into durations, by their milliseconds."""
+    named = [f'"{name}"' for name in schema.names]
+    words = [
+        f"CAST(epoch_ms({name}) AS BIGINT) AS {name}" if pa.types.is_duration(field.type) else name
+        for name, field in zip(named, schema, strict=True)
+    ]
+    found: pa.Table = relation.project(", ".join(words)).to_arrow_table()
+    return found
+
+
+@pytest.fixture(scope="module")
+def lineitem(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write lineitem of TPC-H, some thousand rows, with the generator of parquet-rs."""
+    program = shutil.which("tpchgen-cli", path=str(Path(sys.executable).parent)) or shutil.which("tpchgen-cli")
+    if program is None:
+        pytest.skip("tpchgen-cli is not installed")
+    folder = tmp_path_factory.mktemp("tpch")
+    options = ["--tables", "lineitem", "-s", "0.001", "-o", str(folder), "--row-group-bytes", "100000", "--quiet"]
+    subprocess.run([program, "parquet", *options], check=True, capture_output=True)
+    return folder / "lineitem.parquet"
+
+
+LINES = {
+    "all": lambda table: table,
+    "columns": lambda table: table.select("l_comment", "l_shipdate", "l_quantity"),
+    "a range": lambda table: table.where(col("l_orderkey").between(2000, 3000)).select("l_orderkey", "l_partkey"),
+    "a date": lambda table: table.where(col("l_shipdate") < "1993-01-01").select("l_shipdate", "l_tax"),
+    "a decimal and texts": lambda table: table.where(col("l_discount") > 0.09, l_shipmode=["AIR", "RAIL"]),
+    "a beginning": lambda table: table.where(~col("l_comment").starts_with("a")).select("l_comment"),
+}
+
+
+@pytest.mark.parametrize("case", LINES)
+@pytest.mark.usefixtures("way")
+def test_what_parquet_rs_wrote(lineitem: Path, case: str) -> None:
+    """Files of parquet-rs, with views of texts, decimals and dates, are read as pyarrow and DuckDB read them."""
+    table = LINES[case](Table(lineitem))
+    found = table.to_arrow()
+    theirs = table.to_duckdb(DUCKDB).to_arrow_table()
+    plain = pq.ParquetFile(lineitem).read().cast(Table(lineitem).schema)
+    mine = filtered(plain, table._condition).select(found.schema.names)
+
+    assert found.num_rows > 100
+    assert rows_of(found) == rows_of(mine)
+    assert in_order(theirs, found.schema) == sorted(rows_of(found))
+    assert table.head(7).to_arrow() == found.slice(0, 7)
+
+
 @given(data=st.data())
 @settings(max_examples=25)
-def test_two_other_readers_agree(data: st.DataObject) -> None:
-    """Pyarrow's datasets and polars, which read the same files, find the same rows."""
+def test_three_other_readers_agree(data: st.DataObject) -> None:
+    """Pyarrow's datasets, polars and DuckDB, which read the same files, find the same rows."""
     whole, files = data.draw(lakes(PLAIN))
     condition = data.draw(conditions(whole.drop_columns("day"), PLAIN))
     with tempfile.TemporaryDirectory() as folder:
@@ -251,7 +342,10 @@ def test_two_other_readers_agree(data: st.DataObject) -> None:
         theirs = dataset.to_table(filter=to_arrow(bind(condition, whole.schema, "the table")))
         frame = pl.scan_parquet(f"{folder}/**/*.parquet", hive_partitioning=True).filter(as_polars(condition)).collect()
 
+        relation = Table(folder).where(condition).to_duckdb(DUCKDB).to_arrow_table()
+
     assert rows_of(found) == rows_of(theirs)
+    assert in_order(relation, found.schema) == sorted(rows_of(found))
     assert frame.height == found.num_rows
     assert rows_of(frame.select(found.schema.names).to_arrow()) == rows_of(found)
 
@@ -282,7 +376,6 @@ def as_polars(condition: Any) -> pl.Expr:
 @pytest.mark.parametrize("library", ["duckdb", "fastparquet"])
 def test_what_other_writers_wrote(library: str, tmp_path: Path) -> None:
     """Files of DuckDB and fastparquet are read as pyarrow reads them."""
-    pytest.importorskip(library)
     table = pa.table(
         {
             "i": pa.array([None if at % 7 == 0 else at for at in range(3000)], pa.int64()),
@@ -294,9 +387,8 @@ def test_what_other_writers_wrote(library: str, tmp_path: Path) -> None:
     )
     path = tmp_path / "other.parquet"
     if library == "duckdb":
-        connection = importlib.import_module("duckdb").connect()
-        connection.register("given", table)
-        connection.execute(f"copy given to '{path}' (format parquet, row_group_size 1000)")
+        DUCKDB.register("given", table)
+        DUCKDB.execute(f"copy given to '{path}' (format parquet, row_group_size 1000)")
     else:
         frame = table.drop_columns(["d", "n"]).to_pandas()
         importlib.import_module("fastparquet").write(str(path), frame, row_group_offsets=1000)

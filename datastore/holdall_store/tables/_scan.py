@@ -9,17 +9,20 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from holdall_store.errors import FormatError
 from holdall_store.tables._filters import Tally, equalities, look_at_filters
 from holdall_store.tables._footer import SMALL_BYTES, Footer, cached_footer, load_footers
 from holdall_store.tables._head import HeadPlan
-from holdall_store.tables._plan import Span, cut
+from holdall_store.tables._plan import Span, cut, total
 from holdall_store.tables._query import Query
 from holdall_store.tables._resolve import TableFile
 from holdall_store.tables._source import FetchedSource, Fill, Source
 from holdall_store.tables._units import GroupUnit, OpenFile, Unit, WholeUnit, has_any, units_of
+
+if TYPE_CHECKING:
+    from holdall_store.tables._meter import Meter
 
 __all__ = ["BYTES_AHEAD", "DECODERS", "Piece", "Scan"]
 
@@ -55,6 +58,7 @@ class Scan:
     known: frozenset[str] | None = None
     alone: bool = False
     bytes_ahead: int = BYTES_AHEAD
+    meter: Meter | None = None
 
     def tables(self) -> Iterator[Any]:
         """Yield tables of the query's schema, with at least a row each."""
@@ -136,7 +140,9 @@ class Scan:
                     )
 
     def _tables(self) -> Generator[Any, None, None]:
-        for kind, run in itertools.groupby(self.units(), key=lambda unit: (unit.is_late, unit.head is not None)):
+        for kind, run in itertools.groupby(
+            self._measured_units(), key=lambda unit: (unit.is_late, unit.head is not None)
+        ):
             late = kind[0]
             if kind[1]:
                 for unit in run:
@@ -149,6 +155,14 @@ class Scan:
                     if late and isinstance(self.source, FetchedSource)
                     else self._read(window)
                 )
+
+    def _measured_units(self) -> Iterable[Unit]:
+        """Return the pieces to be read, and tell how much they weigh where that is known without waiting."""
+        if self.meter is None or self.limit is not None or len(self.pieces) > FILES_AT_ONCE:
+            return self.units()
+        units = list(self.units())
+        self.meter.expect(sum(total([*unit.first, *unit.rest]) for unit in units))
+        return units
 
     def _windows(self, run: Iterator[Unit], *, late: bool) -> Iterator[Iterable[Unit]]:
         """Yield the pieces of `run` in those groups in which they are begun together."""
@@ -192,14 +206,21 @@ class Scan:
     def _fetch(self, units: Iterable[Unit], spans: Callable[[Unit], list[Span]]) -> Iterator[Unit]:
         """Yield pieces when their bytes are there."""
         if not isinstance(self.source, FetchedSource):
-            yield from units
+            for here in units:
+                self._count(here, total([*here.first, *here.rest]))
+                yield here
             return
         fills = (self._fill(unit, spans(unit)) for unit in units)
         for fill in self.source.fetch(fills, bytes_max=self.bytes_ahead, ordered=self.ordered):
             unit: Unit = fill.tag
             if fill.spans:
                 unit.file.sparse.add(spans(unit))
+            self._count(unit, total(spans(unit)))
             yield unit
+
+    def _count(self, unit: Unit, count: int) -> None:
+        if self.meter is not None:
+            self.meter.add(unit.file.file.found.key, count)
 
     def _fill(self, unit: Unit, spans: list[Span]) -> Fill:
         found = unit.file.file.found

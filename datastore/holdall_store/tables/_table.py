@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self
 
 from holdall_store.errors import InvalidNameError, UnsupportedTypeError, nearest
+from holdall_store.tables._arguments import check_condition, check_count, check_names
 from holdall_store.tables._as_of import check_as_of
 from holdall_store.tables._bound import bind, to_arrow
 from holdall_store.tables._decode import concatenated
@@ -23,7 +26,7 @@ from holdall_store.tables._names import names_within
 from holdall_store.tables._partitions import check_partitioning
 from holdall_store.tables._query import Query
 from holdall_store.tables._resolve import check_sources
-from holdall_store.tables._scan import BYTES_AHEAD
+from holdall_store.tables._scan import BYTES_AHEAD, Scan
 from holdall_store.tables._schema import project, select_paths, with_dictionaries
 from holdall_store.tables._snapshot import LOGS, Snapshot, check_schema
 from holdall_store.tables._written import Written
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
     import pyarrow.dataset as pads
+
+    from holdall_store.transfer.s3 import Reporter
 
 __all__ = ["Parts", "Table", "parts_of", "table_of"]
 
@@ -66,9 +71,10 @@ class Table:
     pickles, which hold no secrets: a file that was replaced since raises `IntegrityError`. Order is that of the names
     of files, or of the list, and within them that of the rows.
 
+    >>> import holdall
     >>> table = holdall.Table("s3://lake/events", partitioning="hive")
     >>> recent = table.where(day="2026-11-01", country=["US", "CA"]).where(holdall.col("x") > 3)
-    >>> frame = recent.select("user", "a.b").head(1000).to_pandas()
+    >>> wanted = recent.select("user", "a.b").head(1000)  # of which wanted.to_pandas() reads what it needs
     """
 
     def __init__(
@@ -121,8 +127,8 @@ class Table:
         parts += [f"head={self._limit}"] if self._limit is not None else []
         return f"Table({', '.join(parts)})"
 
-    def _derived(self, **changes: Any) -> Table:
-        made: Table = object.__new__(type(self))
+    def _derived(self, **changes: Any) -> Self:
+        made: Self = object.__new__(type(self))
         made.__dict__.update(self.__dict__, **changes)
         return made
 
@@ -178,7 +184,7 @@ class Table:
 
     # What is made from it ---------------------------------------------------------------------------------------------
 
-    def where(self, *conditions: Expression, **values: Any) -> Table:
+    def where(self, *conditions: Expression, **values: Any) -> Self:
         """Return the rows for which all conditions are true: expressions of `col`, and columns' values, or lists of them.
 
         Files are left out by their folders and row groups by their statistics; what is left is looked at row by row.
@@ -186,15 +192,15 @@ class Table:
         if self._limit is not None:
             raise UnsupportedTypeError("where() after head() would look at some rows only: put head() last.")
         for condition in conditions:
-            _check_condition(condition)
+            check_condition(condition)
         return self._derived(_condition=combine(self._condition, *conditions, from_values(values)))
 
-    def select(self, *columns: str) -> Table:
+    def select(self, *columns: str) -> Self:
         """Return these columns, in this order; ``"a.b"`` is the struct ``a`` with ``b`` alone.
 
         Raises `ColumnNotFoundError` when the columns are first needed, or now if they were selected from.
         """
-        _check_names(columns)
+        check_names(columns)
         if self._columns is not None:
             columns = self._narrowed(columns)
         return self._derived(_columns=tuple(dict.fromkeys(columns)))
@@ -206,19 +212,19 @@ class Table:
         selected = select_paths(self._columns, self._snapshot.schema_of(self._columns), self._snapshot.name)
         return tuple(name for column in columns for name in names_within(column, selected, self.schema))
 
-    def with_storage_options(self, storage_options: Mapping[str, Any]) -> Table:
+    def with_storage_options(self, storage_options: Mapping[str, Any]) -> Self:
         """Return the same table, of the same versions of its files, reached with other options, such as credentials.
 
         That is for a table that comes from a pickle, which holds none.
         """
         return self._derived(_snapshot=self._snapshot.with_options(storage_options))
 
-    def head(self, n: int = 5) -> Table:
+    def head(self, n: int = 5) -> Self:
         """Return the first `n` rows; only the row groups that have them are read."""
-        _check_count(n, 0, "head() takes a number of rows")
+        check_count(n, 0, "head() takes a number of rows")
         return self._derived(_limit=n if self._limit is None else min(n, self._limit))
 
-    def split(self, n: int, by: Literal["bytes", "rows"] = "bytes") -> list[Table]:
+    def split(self, n: int, by: Literal["bytes", "rows"] = "bytes") -> list[Self]:
         """Return `n` tables that have the rows of this one between them, in order and about equal in size.
 
         They are cut between row groups, so with less of these than `n` some are empty. Each pickles as a list of its
@@ -228,7 +234,7 @@ class Table:
             raise UnsupportedTypeError("split() after head() would share out a few rows only: split first.")
         if by not in ("bytes", "rows"):
             raise InvalidNameError(f"by={by!r:.80} is not understood: give 'bytes' or 'rows'.")
-        _check_count(n, 1, "split() takes a number of tables")
+        check_count(n, 1, "split() takes a number of tables")
         parts = self._snapshot.split(self._scan(self._query()), n, by)
         return [self._derived(_pieces=tuple(pieces)) for pieces in parts]
 
@@ -236,8 +242,8 @@ class Table:
 
     def to_arrow(self, *, ordered: bool = True) -> pa.Table:
         """Read everything into a `pyarrow.Table`. With ``ordered=False`` rows come as they are fetched, which may be sooner."""
-        scan = self._scan(self._query(), ordered=ordered)
-        return concatenated(list(scan.tables()), scan.query.schema)
+        with self._watched(self._scan(self._query(), ordered=ordered)) as scan:
+            return concatenated(list(scan.tables()), scan.query.schema)
 
     def to_pandas(
         self,
@@ -257,7 +263,8 @@ class Table:
 
         chosen = tuple(categories or ())
         query = self._query(dictionaries=chosen)
-        frame: pd.DataFrame = to_pandas(self._scan(query, ordered=ordered), dtype_backend, chosen, index)
+        with self._watched(self._scan(query, ordered=ordered)) as scan:
+            frame: pd.DataFrame = to_pandas(scan, dtype_backend, chosen, index)
         return frame
 
     def to_polars(self, *, ordered: bool = True) -> pl.DataFrame:
@@ -272,7 +279,7 @@ class Table:
 
         Some row groups, and what is fetched ahead of them, are held beside the batch.
         """
-        _check_count(bytes, 1, "batches() takes a number of bytes")
+        check_count(bytes, 1, "batches() takes a number of bytes")
         scan = self._scan(self._query(), ordered=ordered, bytes_ahead=min(max(bytes, 1 << 20), BYTES_AHEAD))
         for table in scan.tables():
             rows = max(table.num_rows * bytes // max(table.nbytes, 1), 1)
@@ -311,8 +318,7 @@ class Table:
         """
         from holdall_store.tables._shards import Shard, to_dask
 
-        whole = Shard(self, self._snapshot.options)
-        return to_dask(whole, npartitions, dtype_backend, splits=self._limit is None)
+        return to_dask(Shard(self, self._snapshot.options), npartitions, dtype_backend, splits=self._limit is None)
 
     def to_ray(self, *, override_num_blocks: int | None = None) -> Any:
         """Return a `ray.data.Dataset`, whose tasks read parts of this table."""
@@ -426,6 +432,24 @@ class Table:
 
     # What all of these stand on ---------------------------------------------------------------------------------------
 
+    def _default_reporter(
+        self,
+        statistics: Callable[[], Mapping[str, Any]],  # noqa: ARG002 - who shows them asks
+    ) -> contextlib.AbstractContextManager[Reporter | None]:
+        """Return who gets the progress of a long reading: here nobody, elsewhere a bar, which asks for `statistics`."""
+        return contextlib.nullcontext()
+
+    @contextlib.contextmanager
+    def _watched(self, scan: Any) -> Generator[Any, None, None]:
+        """Give a reading that reports how far it has come, if anybody wants to know."""
+        counts = {"bytes_in": 0}
+        with self._default_reporter(lambda: counts) as report:
+            if report is not None and isinstance(scan, Scan):
+                from holdall_store.tables._meter import Meter
+
+                scan = replace(scan, meter=Meter(report, counts, len(scan.pieces)))
+            yield scan
+
     def _query(self, *, selected: bool = True, nothing: bool = False, dictionaries: tuple[str, ...] = ()) -> Query:
         snapshot = self._snapshot
         chosen = self._columns if selected else None
@@ -473,20 +497,3 @@ def table_of(parts: Parts) -> Table:
     made: Table = object.__new__(Table)
     vars(made).update({f"_{name}": part for name, part in zip(Parts._fields, parts, strict=True)})
     return made
-
-
-def _check_count(n: Any, least: int, what: str) -> None:
-    if isinstance(n, bool) or not isinstance(n, int) or n < least:
-        raise InvalidNameError(f"{what} from {least} on, not {n!r:.80}.")
-
-
-def _check_names(names: Sequence[Any]) -> None:
-    if not names or not all(isinstance(name, str) and name for name in names):
-        raise InvalidNameError(f"select() takes the names of columns, each as an argument, and not {names!r:.200}.")
-
-
-def _check_condition(condition: Any) -> None:
-    if not isinstance(condition, Expression):
-        raise UnsupportedTypeError(
-            f"where() takes conditions such as col('x') > 3, or x=[1, 2], not {condition!r:.80}."
-        )
