@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from holdall_store.transfer._s3_list import Listing, as_object, page_job, versio
 from holdall_store.transfer._s3_missing import with_nearest
 from holdall_store.transfer._s3_names import Place, as_many, as_pair, local_path
 from holdall_store.transfer._s3_objects import S3GetObject, S3Object
+from holdall_store.transfer._s3_once import once
 
 __all__ = ["S3Reading"]
 
@@ -123,7 +125,8 @@ class S3Reading(S3Base):
 
         A file appears whole or not at all, and replaces one that was there. A large one that was interrupted goes on
         where it was, if the object is still the same. A link stays, and what it leads to is replaced; so do the
-        permissions. A device, a FIFO or a socket is never replaced: `StorageError`.
+        permissions. A device, a FIFO or a socket is never replaced: `StorageError`. A path that is given twice, also by a
+        link, is `InvalidNameError`: in a list before anything is written, of an iterator when it comes again.
         """
         return self._get_files(as_many(keys_and_paths, "Pairs of a key and a path"), follow=True)
 
@@ -132,8 +135,14 @@ class S3Reading(S3Base):
         session = self._session
         paths: list[str] = []
 
+        def target_of(pair: object) -> str:
+            path = local_path(as_pair(pair, "a key and a path")[1])
+            return os.path.abspath(plain_target(path) if follow else path)
+
+        pairs = once(keys_and_paths, target_of)
+
         def items() -> Iterator[FetchItem]:
-            for number, (key, given) in enumerate(as_pair(each, "a key and a path") for each in keys_and_paths):
+            for number, (key, given) in enumerate(as_pair(each, "a key and a path") for each in pairs):
                 path = local_path(given)
                 paths.append(path)
                 yield FetchItem(number, _whole(session.wanted(key)), plain_target(path) if follow else path)

@@ -18,6 +18,7 @@ from holdall_store.transfer._s3_delete import DELETE_KEYS_MAX, Doomed, delete_jo
 from holdall_store.transfer._s3_get import Wanted, head_job
 from holdall_store.transfer._s3_names import Place, as_many, as_pair, is_url, local_path, split_url
 from holdall_store.transfer._s3_objects import S3Object, S3PutObject
+from holdall_store.transfer._s3_once import once
 from holdall_store.transfer._s3_options import Headers, make_encryption, metadata_headers, type_header
 from holdall_store.transfer._s3_put import PutItem, PutResult, Uploader
 from holdall_store.transfer._s3_sources import FileSource, Source, StreamSource, source_of
@@ -62,10 +63,11 @@ class S3Writing(S3Base):
     ) -> list[tuple[str, str]]:
         """Upload many objects, and return the keys and URLs of those that were uploaded, in the order given.
 
-        `key_objs` are pairs, or `S3PutObject` where there is more to say of them.
+        `key_objs` are pairs, or `S3PutObject` where there is more to say of them. A key that is given twice is
+        `InvalidNameError`: in a list before anything is sent, of an iterator when it comes again.
         """
-        given_all = map(_as_put, as_many(key_objs, "Pairs of a key and an object"))
-        items = (self._item(number, given, _source(given)) for number, given in enumerate(given_all))
+        pairs = once(as_many(key_objs, "Pairs of a key and an object"), lambda each: self._url_of(_as_put(each).key))
+        items = (self._item(number, given, _source(given)) for number, given in enumerate(map(_as_put, pairs)))
         return self._put_all("put_many", items, overwrite=overwrite, total=_count(key_objs))
 
     def put_files(
@@ -75,9 +77,11 @@ class S3Writing(S3Base):
 
         With `resume` a large file goes on where an earlier try ended, and one that fails leaves what was sent for the
         next. Raises `FileNotFoundError` for a file that is not there, and `StorageError` for one that changes
-        meanwhile.
+        meanwhile. A key that is given twice is refused as by `put_many`.
         """
-        pairs = as_many(key_paths, "Pairs of a key and a path")
+        pairs = once(
+            as_many(key_paths, "Pairs of a key and a path"), lambda each: self._url_of(_as_put(each, is_file=True).key)
+        )
         items = (
             self._item(number, given, FileSource(local_path(given.path)))
             for number, given in enumerate(_as_put(each, is_file=True) for each in pairs)
@@ -95,6 +99,13 @@ class S3Writing(S3Base):
                 results.append(result)
         results.sort(key=lambda result: result.number)
         return [(each.place.name, f"s3://{each.place.bucket}/{each.place.key}") for each in results]
+
+    def _url_of(self, key: Any) -> str:
+        """Return where something would be written."""
+        if key is None:  # it would be the root
+            raise InvalidNameError("Without a key nothing is written.")
+        bucket, name, _ = self._session.names.place(key)
+        return f"s3://{bucket}/{name}"
 
     def _item(self, number: int, given: S3PutObject, source: Source | StreamSource) -> PutItem:
         if given.key is None:  # it would be the root
@@ -167,11 +178,15 @@ class S3Writing(S3Base):
 
         Nothing travels through this machine. Sources may be whole URLs even where there is a root. Objects above 5
         GiB are copied in parts. Without `overwrite`, what is there stays: Amazon sees to that itself, so that of several
-        who copy to one key one does; at other servers one looks first.
+        who copy to one key one does; at other servers one looks first. A target that is given twice is refused as by
+        `put_many`.
         """
         urls: list[str] = []
         copied: list[str] = []
-        pairs = as_many(sources_and_targets, "Pairs of a source and a target")
+        pairs = once(
+            as_many(sources_and_targets, "Pairs of a source and a target"),
+            lambda each: self._url_of(as_pair(each, "a source and a target")[1]),
+        )
 
         def jobs() -> Iterator[Job[str | None]]:
             for source, target in (as_pair(each, "a source and a target") for each in pairs):
@@ -194,8 +209,6 @@ class S3Writing(S3Base):
         if isinstance(source, str) and is_url(source):
             source = S3Object(source, *split_url(source), None, None)
         wanted = session.whole(source, None, "copied")
-        if target is None:
-            raise InvalidNameError("Without the key of a target nothing is copied.")
         place = session.names.place(target)
         return CopyItem(
             wanted.place,
