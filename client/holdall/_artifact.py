@@ -14,6 +14,7 @@ from holdall._messages import shown, with_article
 from holdall._reference import Reference
 from holdall._text import size_text
 from holdall.store import HoldallError, InvalidNameError, UnsupportedTypeError
+from holdall_store.config import check_choices, check_flags
 from holdall_store.format import run_prefix, task_prefix
 from holdall_store.repository import StoredArtifact, parse_time
 
@@ -137,6 +138,8 @@ class Artifact:
 
     def load(self, *, columns: Sequence[str] | None = None, trust: bool | None = None, verify: bool = True) -> Any:
         """Return the object; see `holdall.load`. Of a file or a directory, return the path of a local copy."""
+        check_choices(trust=trust)
+        check_flags(verify=verify)
         if columns is not None:
             columns = _labels(columns)
         if self.type in ("file", "directory"):

@@ -22,7 +22,7 @@ from holdall.store import (
     StoreNotFoundError,
     nearest,
 )
-from holdall_store.config import Settings, read_settings
+from holdall_store.config import Settings, check_choices, check_flags, read_settings
 from holdall_store.format import check_name, check_namespace
 from holdall_store.repository import Repository
 from holdall_store.storage import Storage, open_storage, without_secrets
@@ -93,6 +93,7 @@ class Client:
         fs: Any = None,
         offline: bool | None = None,
     ) -> None:
+        check_choices(trust=trust, offline=offline)
         if fs is not None:
             store, storage_options = _on_filesystem(store, fs, storage_options), None
         self._settings = read_settings()
@@ -277,12 +278,15 @@ class Client:
         verify: bool = True,
     ) -> Any:
         """Return the object that a reference means; see `holdall.load`."""
+        check_choices(trust=trust)
+        check_flags(verify=verify)
         return self.artifact(reference).load(columns=columns, trust=trust, verify=verify)
 
     def load_many(self, references: Iterable[str | Artifact], *, trust: bool | None = None) -> list[Any]:
         """Return the objects that several references or artifacts mean, in their order, several at a time."""
         from holdall_store.transfer import THREADS, run_all
 
+        check_choices(trust=trust)
         artifacts = [self.artifact(item) if isinstance(item, str) else item for item in check_references(references)]
         results: list[Any] = [None] * len(artifacts)
 

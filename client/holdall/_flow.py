@@ -22,6 +22,7 @@ from holdall.store import (
     RunNotFoundError,
     nearest,
 )
+from holdall_store.config import check_flags
 from holdall_store.format import run_segment
 from holdall_store.repository import RunView, was_deleted
 
@@ -197,6 +198,7 @@ class Flow:
         """Delete all of its runs, and return how many; see `Run.delete`. If one is protected, none is deleted."""
         from holdall._deleting import delete_runs
 
+        check_flags(even_running=even_running)
         views = list(self._views())
         for space in self._homes:
             delete_runs(

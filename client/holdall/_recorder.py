@@ -21,7 +21,7 @@ from holdall._saver import OWN_TASK, Saver, current, end_with, outcome, refuse_i
 from holdall._tagging import AsBegun, Tagged, TagPlace
 from holdall._values import check_tags, encode_params, params_dict
 from holdall.store import HoldallError, InvalidNameError, UnsupportedTypeError
-from holdall_store.config import logger
+from holdall_store.config import check_flags, logger
 from holdall_store.format import check_name
 from holdall_store.repository import Lifted, RunView, RunWriter, lift
 
@@ -310,6 +310,7 @@ class RunContext:
         resume: str | Run | None = None,
         capture: bool = False,
     ) -> None:
+        check_flags(capture=capture)
         self._flow = flow
         self._resume = resume
         self._capture = capture

@@ -17,6 +17,7 @@ from holdall._step import Steps, lifted_artifacts
 from holdall._tagging import Tagged, TagPlace, TagSource
 from holdall._text import count_text
 from holdall._values import decode_params
+from holdall_store.config import check_flags
 from holdall_store.format import check_namespace
 from holdall_store.repository import Lifted, RunView
 
@@ -181,6 +182,7 @@ class Run(Recorded, Tagged):
         """
         from holdall._deleting import delete_runs
 
+        check_flags(even_running=even_running)
         delete_runs(self._client, [self._view], note=note, even_running=even_running)
 
     def reload(self) -> Run:

@@ -26,7 +26,7 @@ from holdall.store import (
     RunNotFoundError,
     RunStateError,
 )
-from holdall_store.config import logger
+from holdall_store.config import check_choices, check_flags, logger
 from holdall_store.format import check_name, run_prefix, slot_key
 
 if TYPE_CHECKING:
@@ -170,6 +170,8 @@ def load(
     >>> holdall.load("churn/settings")
     {'depth': 3}
     """
+    check_choices(trust=trust)
+    check_flags(verify=verify)
     active = current.get() if client is None else None
     if not isinstance(reference, Artifact):
         reference = _find(reference, client_or_default(client), active)
@@ -186,6 +188,7 @@ def load_many(
     >>> holdall.load_many(["churn/a", second])
     [1, 2]
     """
+    check_choices(trust=trust)
     chosen, active = client_or_default(client), current.get() if client is None else None
     return chosen.load_many(
         [_find(item, chosen, active) if isinstance(item, str) else item for item in check_references(references)],

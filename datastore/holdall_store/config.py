@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from holdall_store.errors import InvalidNameError
+from holdall_store.errors import InvalidNameError, UnsupportedTypeError
 
 if TYPE_CHECKING:
     import logging
@@ -22,6 +22,8 @@ __all__ = [
     "NetworkEnvironment",
     "Settings",
     "allows_progress",
+    "check_choices",
+    "check_flags",
     "child_environment",
     "logger",
     "read_access_keys",
@@ -223,6 +225,18 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         color=_parse_color(env),
         variables=tuple(sorted((name, value) for name, value in env.items() if name.startswith(VARIABLE_PREFIX))),
     )
+
+
+def check_flags(**flags: object) -> None:
+    """Raise `UnsupportedTypeError` for an argument that is neither true nor false, such as the text ``"no"``, which is true."""
+    for name, value in flags.items():
+        if value is not True and value is not False and type(value).__name__ not in ("bool", "bool_"):  # numpy's
+            raise UnsupportedTypeError(f"{name}= takes True or False, not {value!r:.80}.")
+
+
+def check_choices(**choices: object) -> None:
+    """Raise `UnsupportedTypeError` for an argument that is neither true, false nor ``None``, which leaves it open."""
+    check_flags(**{name: value for name, value in choices.items() if value is not None})
 
 
 def child_environment(extra: Mapping[str, str]) -> dict[str, str]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.transfer._bucket_server import BucketServer
 
 from holdall_store.errors import InvalidNameError
 from holdall_store.transfer.s3 import S3, S3PutObject
+
+if TYPE_CHECKING:
+    from tests.transfer._bucket_server import BucketServer
 
 REFUSED = "Two that would get the same name"
 

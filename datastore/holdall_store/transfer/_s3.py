@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from holdall_store.config import check_choices
 from holdall_store.transfer._s3_folders import S3Folders
 from holdall_store.transfer._s3_reading import S3Reading
 from holdall_store.transfer._s3_session import Reporter, make_session
@@ -56,6 +57,7 @@ class S3(S3Reading, S3Folders):
         progress: bool | Reporter | None = None,
         verify: bool | None = None,
     ) -> None:
+        check_choices(verify=verify, progress=None if callable(progress) else progress)
         self._progress = progress
         self._session = make_session(
             url,

@@ -7,6 +7,7 @@ import functools
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from typing import Any, ClassVar, Concatenate, ParamSpec, Self, TypeVar
 
+from holdall_store.config import check_flags
 from holdall_store.transfer._exchange import Job
 from holdall_store.transfer._s3 import S3
 from holdall_store.transfer._s3_delete import Doomed, delete_job
@@ -92,6 +93,7 @@ class AsyncS3:
         self, keys: Iterable[Key], ordered: bool = False, return_missing: bool = False
     ) -> AsyncIterator[S3Object]:
         """Yield many objects as they arrive, or in the order of `keys`: see `S3.iter_many`."""
+        check_flags(ordered=ordered)
         session = self.blocking._session  # noqa: SLF001
         reader = session.reader(missing_ok=return_missing)
         jobs = (get_job(reader, session.wanted(key)) for key in as_many(keys))

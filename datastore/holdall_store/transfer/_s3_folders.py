@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from holdall_store.config import check_flags
 from holdall_store.errors import InvalidNameError, NotFoundError
 from holdall_store.transfer._plan import Entry, Step, compare
 from holdall_store.transfer._s3_aborts import OpenUploads
@@ -67,6 +68,7 @@ class S3Folders(S3Writing):
         the target alone is deleted; without it a folder in the place of a file is a `StorageError`, and so is a file in
         the place of a folder. With `dry_run` nothing is done. What is no file is refused as by `upload`.
         """
+        check_flags(delete=delete, dry_run=dry_run, checksum=checksum)
         if is_url(source) and is_url(target):
             return self._sync_buckets(str(source), str(target), delete=delete, dry_run=dry_run)
         if is_url(source):

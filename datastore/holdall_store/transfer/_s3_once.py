@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TypeVar
 
 from holdall_store.errors import InvalidNameError
@@ -18,7 +19,7 @@ def once(things: Iterable[_Thing], target_of: Callable[[_Thing], str]) -> Iterab
     A list, a tuple or a set is looked through at once; of anything else, which may not come twice, the second one is
     refused when it comes. Memory: a string for each target, where the caller keeps a result for each anyway.
     """
-    if not isinstance(things, Sequence | Set):
+    if not isinstance(things, Sequence | AbstractSet):
         return _checked(things, target_of)
     for _ in _checked(things, target_of):
         pass

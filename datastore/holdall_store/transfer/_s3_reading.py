@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from holdall_store.config import check_flags
 from holdall_store.errors import InvalidNameError
 from holdall_store.transfer._paths import plain_target
 from holdall_store.transfer._s3_base import S3Base
@@ -86,6 +87,7 @@ class S3Reading(S3Base):
         way or wait to be taken hold at most the memory budget together; one that is larger alone goes through a
         temporary file, which is removed with the object.
         """
+        check_flags(ordered=ordered)
         return self._iter_many(as_many(keys), self._session.reader(missing_ok=return_missing), ordered=ordered)
 
     def _iter_many(self, keys: Iterable[Key], reader: Reader, *, ordered: bool) -> Iterator[S3Object]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
+from holdall_store.config import check_flags
 from holdall_store.errors import InvalidNameError, StorageError, UnsupportedTypeError
 from holdall_store.storage import without_secrets
 from holdall_store.storage.buckets import ObjectConfig, make_config
@@ -145,6 +146,7 @@ class Session:
 
     def reader(self, *, missing_ok: bool = False) -> Reader:
         """Return how objects are read."""
+        check_flags(return_missing=missing_ok)
         return Reader(
             self.encryption.read, self.temp, self.memory, self.verify, missing_ok=missing_ok, buckets=self.buckets
         )

@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
 
+from holdall_store.config import check_flags
 from holdall_store.errors import AccessDeniedError, InvalidNameError
 from holdall_store.storage import Buffer
 from holdall_store.transfer._exchange import Job, Request
@@ -122,6 +123,7 @@ class S3Writing(S3Base):
     def _upload(
         self, items: Iterator[PutItem], *, overwrite: bool, resume: bool = False, made_on_the_way: bool = False
     ) -> Iterator[PutResult]:
+        check_flags(overwrite=overwrite, resume=resume)
         if overwrite:
             yield from self._uploader(overwrite=True, resume=resume).run(items, made_on_the_way=made_on_the_way)
             return
@@ -181,6 +183,7 @@ class S3Writing(S3Base):
         who copy to one key one does; at other servers one looks first. A target that is given twice is refused as by
         `put_many`.
         """
+        check_flags(overwrite=overwrite)
         urls: list[str] = []
         copied: list[str] = []
         pairs = once(
