@@ -64,7 +64,8 @@ def is_url(text: object) -> bool:
 
 def join_root(url: str | None, bucket: str | None, prefix: str | None, s3root: str | None, run: object) -> str | None:
     """Return the URL of the root that the arguments of `S3` name together, or ``None`` for whole URLs everywhere."""
-    for name, given in (("url", url), ("bucket", bucket), ("prefix", prefix), ("s3root", s3root)):
+    texts: tuple[tuple[str, object], ...] = (("url", url), ("bucket", bucket), ("prefix", prefix), ("s3root", s3root))
+    for name, given in texts:
         if given is not None and not isinstance(given, str):
             example = {"bucket": "'my-bucket'", "prefix": "'images'"}.get(name, "'s3://bucket/prefix'")
             raise UnsupportedTypeError(f"{name}= takes a text such as {example}, not {given!r:.80}.")
