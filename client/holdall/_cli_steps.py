@@ -54,6 +54,11 @@ def exec(client: Callable[[], Client], options: argparse.Namespace, output: Outp
     """Run a command as a run, and return its exit code."""
     import subprocess
 
+    if options.argv and options.argv[0] != "--" and options.argv[0].startswith("-"):
+        raise InvalidNameError(
+            f"{options.argv[0]!r} is no command. Options of 'holdall exec' stand before the flow: holdall exec {options.argv[0]} … "
+            f"{options.flow} -- COMMAND."
+        )
     command = options.argv[1:] if options.argv[:1] == ["--"] else options.argv
     if not command:
         raise InvalidNameError("There is no command: holdall exec FLOW -- COMMAND.")

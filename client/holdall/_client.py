@@ -183,7 +183,10 @@ class Client:
 
     @property
     def flows(self) -> list[Flow]:
-        """The flows of the namespace, by name; raises `StoreNotFoundError` as `namespaces` does."""
+        """The flows of the namespace, by name; raises `StoreNotFoundError` as `namespaces` does.
+
+        On a disk, a flow whose first save failed may be named, and has no runs: to look into each would read the names of all.
+        """
         from holdall._flow import Flow
 
         homes: dict[str, list[str]] = {}

@@ -28,7 +28,7 @@ from holdall_store.serializers.files import (
 )
 from holdall_store.storage import LocalStorage
 
-__all__ = ["cached_copy", "encode_folder", "extract", "open_file", "replace_file", "writing_to"]
+__all__ = ["cached_copy", "check_source", "encode_folder", "extract", "open_file", "replace_file", "writing_to"]
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _DENIED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -70,6 +70,28 @@ class _FileStream(io.RawIOBase):
             view[:length] = self._repository.read_range(self._artifact, self._buffer, self._position, length)
             self._position += length
         return length
+
+
+class NotAFolderError(StorageError, NotADirectoryError):
+    """What is to be saved as a directory is none."""
+
+
+def check_source(path: object, *, folder: bool = False) -> None:
+    """Raise an error, with the nearest name, where there is no such file, or no such `folder`, to be saved."""
+    if not isinstance(path, str | os.PathLike):  # what is none is told as for any other path
+        return
+    text = os.fspath(path)
+    if not isinstance(text, str) or not text or "\0" in text:
+        return
+    if not os.path.lexists(text):
+        from holdall_store.transfer._paths import nearest_path
+        from holdall_store.transfer._s3_local import MissingFolderError
+        from holdall_store.transfer._s3_sources import MissingFileError
+
+        kind, what = (MissingFolderError, "folder") if folder else (MissingFileError, "file")
+        raise kind(errno.ENOENT, f"There is no {what} {text!r}.{nearest_path(text, folders=folder)}")
+    if folder and os.path.isfile(text):
+        raise NotAFolderError(errno.ENOTDIR, f"{text!r} is a file, no folder: save_file() saves it.")
 
 
 def encode_folder(repository: Repository, path: str | os.PathLike[str], ignore: Iterable[str] = ()) -> Encoded:

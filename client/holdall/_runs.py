@@ -9,10 +9,17 @@ import warnings
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, overload
 
-from holdall._messages import shown
+from holdall._messages import kind_of, shown
 from holdall._moments import parse_duration, parse_moment
 from holdall._run import Run
-from holdall.store import HoldallError, InvalidFilterError, InvalidNameError, MissingDependencyError, nearest
+from holdall.store import (
+    HoldallError,
+    InvalidFilterError,
+    InvalidNameError,
+    MissingDependencyError,
+    UnsupportedTypeError,
+    nearest,
+)
 from holdall_store.repository import Match, RunRow, RunSearch, RunView
 from holdall_store.transfer import run_ordered
 
@@ -107,6 +114,11 @@ class Runs(Iterable[Run]):
             if all(part is None or part >= 0 for part in parts):
                 return list(itertools.islice(iter(self), index.start, index.stop, index.step))
             return list(self)[index]
+        if not hasattr(index, "__index__"):
+            raise UnsupportedTypeError(
+                f"Runs are counted, and runs[0] is the newest; {shown(index)} is {kind_of(index)}. A run of an id is "
+                "flow[id]."
+            )
         if index < 0:
             return list(self)[index]
         for run in itertools.islice(iter(self), index, None):

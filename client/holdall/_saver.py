@@ -91,8 +91,10 @@ class Saver:
 
     def save_file(self, path: str | os.PathLike[str], name: str | None = None) -> Artifact:
         """Save a file as it is, under its own name or `name`; it need not fit in memory."""
+        from holdall._files import check_source
         from holdall_store.serializers.files import encode_file
 
+        check_source(path)
         checked = check_name(name if name is not None else Path(path).resolve().name, "artifact")
         stored = self._writer.save({checked: encode_file(path)}, commit=self._single_saves)
         return self._handles(stored)[checked]
@@ -108,8 +110,9 @@ class Saver:
         Permissions, empty directories, and symbolic links that stay inside are kept, absolute ones as relative; a link
         that points outside raises `UnsupportedTypeError`, since what it means elsewhere cannot be known.
         """
-        from holdall._files import encode_folder
+        from holdall._files import check_source, encode_folder
 
+        check_source(path, folder=True)
         checked = check_name(name if name is not None else Path(path).resolve().name, "artifact")
         encoded = encode_folder(self._client.repository, path, ignore)
         stored = self._writer.save({checked: encoded}, commit=self._single_saves)
@@ -155,6 +158,10 @@ class Saver:
         [0, 1, 2]
         """
         name = check_name(name, "artifact")
+        if not callable(make):
+            raise UnsupportedTypeError(
+                f"cached() takes a function that makes {name!r}, and its arguments; this is {kind_of(make)}."
+            )
         if name not in self._held():
             before = self._before()
             if before is None or name not in before.artifacts:

@@ -257,6 +257,24 @@ def test_files_that_are_not_there() -> None:
     assert holdall.Run("churn").keys() == ["x"]
 
 
+def test_the_nearest_file_and_folder(workdir: Path) -> None:
+    """A path that is misspelt is answered with the nearest name of its folder, as an error of holdall's and of the system's."""
+    (workdir / "report.html").write_text("<p>")
+    (workdir / "plots").mkdir()
+
+    with pytest.raises(
+        FileNotFoundError, match=r"There is no file 'reprot.html'. Did you mean 'report.html'\?"
+    ) as file:
+        holdall.save_file("reprot.html", "churn/report")
+    with pytest.raises(FileNotFoundError, match=r"There is no folder 'plotz'. Did you mean 'plots'\?") as folder:
+        holdall.save_dir(Path("plotz"), "churn/plots")
+    with pytest.raises(NotADirectoryError, match="'report.html' is a file, no folder: save_file") as neither:
+        holdall.save_dir("report.html", "churn/plots")
+
+    assert all(isinstance(each.value, holdall.HoldallError) for each in (file, folder, neither))
+    assert (file.value.errno, neither.value.errno) == (errno.ENOENT, errno.ENOTDIR)
+
+
 def test_types_have_their_article() -> None:
     """What an artifact is called in a message reads as a sentence."""
     with pytest.raises(holdall.UnsupportedTypeError, match="is an int, not a file"):

@@ -61,10 +61,17 @@ def test_a_command_that_fails(command: list[str], code: int, told: str, capfd: p
 
 
 @pytest.mark.parametrize(
-    "arguments", [["exec", "churn"], ["exec", "churn", "--"], ["exec", "--param", "x", "churn", "true"]]
+    "arguments",
+    [
+        ["exec", "churn"],
+        ["exec", "churn", "--"],
+        ["exec", "--param", "x", "churn", "true"],
+        ["exec", "churn", "--param", "a=1", "--", "true"],
+        ["exec", "churn", "--tag=nightly", "true"],
+    ],
 )
 def test_a_command_line_that_makes_no_sense(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
-    """Nothing is recorded without a command, or with a parameter that is none."""
+    """Nothing is recorded without a command, with a parameter that is none, or with options behind the flow."""
     assert main(arguments) == 2
     assert "holdall: " in capfd.readouterr().err
     assert not Path(".holdall").exists()

@@ -16,6 +16,8 @@ from holdall_store.transfer.aio import AsyncS3
 from holdall_store.transfer.s3 import S3, S3GetObject
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.transfer._bucket_server import BucketServer
 
 MakeS3 = Callable[..., S3]
@@ -44,6 +46,26 @@ def test_a_bucket_that_is_not_there_is_no_missing_object(make_s3: MakeS3, what: 
     assert caught.value.errno == errno.ENOENT
     assert "s3://no-such-bucket" in str(caught.value)
     assert "''" not in str(caught.value)
+
+
+@pytest.mark.parametrize("root", ["root", ""])
+def test_a_folder_in_which_nothing_is(make_s3: MakeS3, bucket: BucketServer, tmp_path: Path, root: str) -> None:
+    """A misspelt prefix is an error with the nearest one, and no folder is made; one that stands there empty is none."""
+    begin = f"{root}/" if root else ""
+    bucket.store(f"{begin}images/a", b"1")
+    bucket.store(f"{begin}report.html", b"2")
+    bucket.store(f"{begin}empty/", b"")
+    s3 = make_s3(f"s3://bucket/{root}".rstrip("/"))
+
+    with pytest.raises(ObjectNotFoundError, match=f"nothing below s3://bucket/{begin}imagse/. Did you mean 'images'"):
+        s3.download("imagse", tmp_path / "t")
+    with pytest.raises(ObjectNotFoundError, match="It is an object itself: get_files"):
+        s3.download("report.html", tmp_path / "t")
+    with pytest.raises(ObjectNotFoundError, match=r"nothing below s3://bucket/elsewhere/\.$"):
+        make_s3("s3://bucket/elsewhere").download(None, tmp_path / "t")
+
+    assert not (tmp_path / "t").exists()
+    assert s3.download("empty", tmp_path / "t") == []
 
 
 def test_the_bucket_is_looked_for_once(s3: S3, bucket: BucketServer) -> None:

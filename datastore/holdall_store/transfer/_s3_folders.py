@@ -16,6 +16,7 @@ from holdall_store.transfer._s3_files import FetchItem, fetch_files
 from holdall_store.transfer._s3_get import Wanted
 from holdall_store.transfer._s3_list import Listed, Listing
 from holdall_store.transfer._s3_local import Folder, local_etag, scan_folder
+from holdall_store.transfer._s3_missing import nothing_below_job
 from holdall_store.transfer._s3_names import Place, is_url, local_path, split_url
 from holdall_store.transfer._s3_objects import S3PutObject
 from holdall_store.transfer._s3_put import PutItem
@@ -34,11 +35,17 @@ class S3Folders(S3Writing):
         Files appear whole, with the time of the object; those that are there are replaced. Large ones that were
         interrupted go on where they were. Raises `InvalidNameError`, before anything is written, for keys that cannot
         be files: with ``..`` in them, or two that want the same name; and `StorageError` for a folder, a device or a
-        FIFO in the place of a file. Permissions of what is replaced stay.
+        FIFO in the place of a file. Permissions of what is replaced stay. Raises `ObjectNotFoundError`, with the nearest
+        name, if there is nothing below `prefix`.
         """
-        (listing,) = self._session.listings([prefix] if prefix else None)
+        session = self._session
+        (listing,) = session.listings([prefix] if prefix else None)
         target = Folder(local_path(folder))
-        entries = self._listed(listing)
+        ((_, found),) = session.list_all([listing])
+        if not found:
+            name = (prefix or "").rstrip("/")
+            raise session.run_one(nothing_below_job(Place(listing.bucket, listing.key.rstrip("/"), name)))
+        entries = _by_path(listing, found)
         target.check(list(entries), listing.url)
         target.check_room(entries)
         return self._fetch("download", listing, [(path, entries[path]) for path in entries], target)

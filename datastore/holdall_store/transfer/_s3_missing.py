@@ -11,7 +11,7 @@ from holdall_store.transfer._exchange import Job, Request, Response
 from holdall_store.transfer._s3_list import Listing, page_request, parse_page
 from holdall_store.transfer._s3_names import Place
 
-__all__ = ["bucket_job", "is_missing_bucket", "with_nearest"]
+__all__ = ["bucket_job", "is_missing_bucket", "nothing_below_job", "with_nearest"]
 
 NEAR_KEYS_MAX: Final = 1000
 """One page: the error must not wait for the listing of a large folder."""
@@ -58,7 +58,14 @@ def with_nearest(job: Job[_Result], place: Place) -> Generator[Sequence[Request]
         raise ObjectNotFoundError(f"{error}{hint}") from None
 
 
-def _nearest_job(place: Place) -> Job[str]:
+def nothing_below_job(place: Place) -> Job[ObjectNotFoundError]:
+    """Return the error for a folder in which nothing is, with the nearest one beside it."""
+    url = f"s3://{place.bucket}/{place.key}".rstrip("/")
+    hint = (yield from _nearest_job(place, folders=True)) if place.name else ""
+    return ObjectNotFoundError(f"There is nothing below {url}/.{hint}")
+
+
+def _nearest_job(place: Place, *, folders: bool = False) -> Job[str]:
     """Return `` Did you mean 'x'?``, or an empty string if nothing is near, or the folder cannot be listed."""
     folder, slash, base = place.key.rpartition("/")
     listing = Listing(place.bucket, folder + slash, f"s3://{place.bucket}", "/", page_keys=NEAR_KEYS_MAX)
@@ -69,7 +76,9 @@ def _nearest_job(place: Place) -> Job[str]:
         entries = parse_page(response, listing).entries if response.status == 200 else []
     except HoldallError:  # that the object is missing is what there is to say
         return ""
-    names = [entry.key[len(listing.key) :] for entry in entries if entry.size is not None]
+    names = [entry.key[len(listing.key) :].rstrip("/") for entry in entries if folders or entry.size is not None]
+    if folders and base in names:
+        return " It is an object itself: get_files() reads it."
     hint = nearest(base, names)
     near = next((name for name in names if hint == f" Did you mean {name!r}?"), None)
     return "" if near is None else f" Did you mean {place.name[: len(place.name) - len(base)] + near!r}?"
