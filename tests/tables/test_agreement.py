@@ -27,7 +27,8 @@ from tests.tables._lake import parquet
 
 from holdall_store.storage import open_storage
 from holdall_store.tables import Column, Expression, Table, _footer, _scan, _units, col
-from holdall_store.tables._bound import bind, to_arrow
+from holdall_store.tables._arrow_filter import to_arrow
+from holdall_store.tables._bound import bind
 
 _names = itertools.count()
 
@@ -185,7 +186,7 @@ def filtered(table: pa.Table, condition: Expression | None) -> pa.Table:
     """Return the rows of a table in memory for which a condition is true, by pyarrow."""
     if condition is None:
         return table
-    return table.filter(to_arrow(bind(condition, table.schema, "the table")))
+    return table.filter(to_arrow(bind(condition, table.schema, "the table"), table.schema))
 
 
 KINDS = {"plain": PLAIN, "special": SPECIAL, "nested": {**NESTED, pa.int64(): WHOLE}}
@@ -339,7 +340,7 @@ def test_three_other_readers_agree(data: st.DataObject) -> None:
         on_disk(folder, files)
         found = Table(folder).where(condition).to_arrow()
         dataset = pads.dataset(folder, partitioning="hive", schema=whole.schema)
-        theirs = dataset.to_table(filter=to_arrow(bind(condition, whole.schema, "the table")))
+        theirs = dataset.to_table(filter=to_arrow(bind(condition, whole.schema, "the table"), whole.schema))
         frame = pl.scan_parquet(f"{folder}/**/*.parquet", hive_partitioning=True).filter(as_polars(condition)).collect()
 
         relation = Table(folder).where(condition).to_duckdb(DUCKDB).to_arrow_table()

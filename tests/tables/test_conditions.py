@@ -91,7 +91,6 @@ def test_what_is_no_name(name: Any) -> None:
         y == 3.5,
         col("s") == 3,
         x.between(True, 5),
-        x > 2**70,
         col("d") == "yesterday",
     ],
 )
@@ -110,7 +109,8 @@ def test_values_by_name(tmp_path: Path) -> None:
 
     assert table.where(x=[1, 3, None], y="a").to_arrow().column("x").to_pylist() == [1, 3]
     assert table.where(x={3, 1}).where(x > 1).to_arrow().column("x").to_pylist() == [3]
-    assert table.where(x=None).num_rows == table.where(~(y.isin(["a", "b"]))).num_rows == 1
+    assert table.where(x=None).num_rows == table.where(y.isin([None])).num_rows == 1
+    assert table.where(~(y.isin(["a", "b"]))).num_rows == 0
     assert table.where(x=range(2)).num_rows == 1
     assert table.where().num_rows == 4
     assert table.where(x > col("x")).num_rows == 0

@@ -8,7 +8,8 @@ from holdall_store.errors import MissingDependencyError, UnsupportedTypeError
 from holdall_store.tables._bound import plain
 from holdall_store.tables._dataset import make_dataset
 from holdall_store.tables._handoff import HandOff, refuse_same_names
-from holdall_store.tables._query import typed_array
+from holdall_store.tables._names import take_path
+from holdall_store.tables._query import paths_of, typed_array
 from holdall_store.tables._scan import Scan
 from holdall_store.tables._sql import DuckSql
 from holdall_store.tables._translate import condition_in, selection_in
@@ -80,7 +81,17 @@ def _is_native(given: HandOff) -> bool:
         return False
     if any(_PATTERN.intersection(url) for url in given.urls):
         return False
+    # Of a file whose least and largest number are the same, it takes all for that number: NaN, too.
+    if any(_may_be_nan(given, path) for path in paths_of(given.query.condition)):
+        return False
     return all(_is_plain(field.type) for field in given.query.table)
+
+
+def _may_be_nan(given: HandOff, path: tuple[str, ...]) -> bool:
+    import pyarrow as pa
+
+    kind = plain(take_path(given.query.table.field(path[0]).type, path[1:]))
+    return path[0] not in given.query.partitions and bool(pa.types.is_floating(kind))
 
 
 def _is_plain(kind: Any) -> bool:

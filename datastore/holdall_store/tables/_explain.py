@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from holdall_store.tables._bound import plain, unit_factor
+from holdall_store.tables._bound import plain
 from holdall_store.tables._filters import Tally
 from holdall_store.tables._plan import cut, total
 from holdall_store.tables._query import bounds_of, typed_scalar
@@ -15,6 +15,7 @@ from holdall_store.tables._scan import Scan
 from holdall_store.tables._schema import leaves_below
 from holdall_store.tables._source import FetchedSource
 from holdall_store.tables._units import GroupUnit
+from holdall_store.tables._values import unit_factor
 
 __all__ = ["ColumnStats", "Explanation", "FileInfo", "explain_scan", "gather_stats", "values_of"]
 

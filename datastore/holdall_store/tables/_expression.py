@@ -219,7 +219,8 @@ def from_values(values: Mapping[str, Any]) -> Expression | None:
         if isinstance(value, list | tuple | set | frozenset | range):
             parts.append(column.isin(sorted(value) if isinstance(value, set | frozenset) else value))
         else:
-            parts.append(column == value)
+            # As None is null, NaN is NaN, alone as in a list.
+            parts.append(column.isin([value]) if isinstance(value, float) and value != value else column == value)
     return combine(*parts)
 
 

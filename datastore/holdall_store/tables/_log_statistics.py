@@ -8,8 +8,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from holdall_store.tables._bound import ordinal, plain, unit_factor
+from holdall_store.tables._bound import plain
 from holdall_store.tables._prune import CONSTANT_NULL, UNKNOWN, Bounds
+from holdall_store.tables._values import ordinal, unit_factor
 
 __all__ = ["ArrowStatistics", "BinaryStatistics", "FileStatistics", "LogStatistics"]
 

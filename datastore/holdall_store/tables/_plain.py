@@ -7,7 +7,7 @@ import json
 import struct
 from typing import Any, Final
 
-from holdall_store.tables._bound import unit_factor
+from holdall_store.tables._values import unit_factor
 
 __all__ = ["nanoseconds_of", "plain_value"]
 

@@ -80,9 +80,11 @@ def _leaf(leaf: BoundLeaf, bounds: Bounds) -> Outcomes:
     if bounds.nulls == "all":
         return _NULL
     if isinstance(leaf.value, tuple):  # another column, which may be null where this one is not
-        return ANYTHING
-    if leaf.operator in ("==", "!=") and leaf.ordinals is not None and fact(leaf.ordinals[0]) in bounds.absent:
-        found: Outcomes = frozenset({leaf.operator == "!="})
+        if leaf.value != leaf.path or bounds.nan:
+            return ANYTHING
+        found: Outcomes = frozenset({leaf.operator in ("==", "<=", ">=")})
+    elif leaf.operator in ("==", "!=") and leaf.ordinals is not None and fact(leaf.ordinals[0]) in bounds.absent:
+        found = frozenset({leaf.operator == "!="})
     elif leaf.ordinals is None or bounds.low is None or bounds.high is None:
         found = _NEVER_NULL
     else:
@@ -94,10 +96,10 @@ def _leaf(leaf: BoundLeaf, bounds: Bounds) -> Outcomes:
 
 
 def _among(leaf: BoundLeaf, bounds: Bounds) -> Outcomes:
-    """Return what ``isin`` can be, which is never null: a null is in the list or not."""
+    """Return what ``isin`` can be: of a null it is null if the list names none."""
     found: Outcomes = frozenset()
     if bounds.nulls != "none":
-        found |= {leaf.has_null}
+        found |= {leaf.has_null or None}
     if bounds.nulls == "all":
         return found
     if leaf.ordinals is None:

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from holdall_store.errors import FormatError
-from holdall_store.tables._bound import BoundLeaf, Condition, Every, Some, ordinal, plain
+from holdall_store.tables._bound import BoundLeaf, Condition, Every, Some, plain
 from holdall_store.tables._footer import Footer
 from holdall_store.tables._plain import nanoseconds_of
 from holdall_store.tables._prune import CONSTANT_NULL, UNKNOWN, Bounds, Fact, outcomes
 from holdall_store.tables._resolve import Log, TableFile
 from holdall_store.tables._schema import Selection, leaves_below
+from holdall_store.tables._values import ordinal
 
 __all__ = [
     "Absent",
@@ -24,6 +25,7 @@ __all__ = [
     "bounds_of",
     "constant",
     "look_into",
+    "paths_of",
     "plan_file",
     "selection_of",
     "simplify",

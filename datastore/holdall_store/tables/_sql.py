@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from holdall_store.errors import UnsupportedTypeError
-from holdall_store.tables._bound import unit_factor
 from holdall_store.tables._translate import Language, Path
+from holdall_store.tables._values import unit_factor
 
 __all__ = ["DuckSql", "SparkSql", "Sql"]
 

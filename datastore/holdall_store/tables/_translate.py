@@ -8,7 +8,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-from holdall_store.tables._bound import BoundLeaf, Condition, Every, Not, Some, plain
+from holdall_store.tables._bound import BoundLeaf, Condition, Every, Not, Some, plain, positive
+from holdall_store.tables._expression import COMPARISONS
 from holdall_store.tables._names import take_path
 from holdall_store.tables._schema import Selection
 
@@ -84,61 +85,87 @@ class Language(ABC):
 
 
 def condition_in(language: Language, condition: Condition, schema: Any) -> Any:
-    """Return a condition on rows of `schema`."""
-    if isinstance(condition, Not):
-        return language.negate(condition_in(language, condition.inner, schema))
+    """Return a condition on rows of `schema`, which is true for the rows that we find, and for others false or null."""
+    return _said(language, positive(condition), schema)
+
+
+def _said(language: Language, condition: Condition, schema: Any) -> Any:
     if isinstance(condition, Every | Some):
-        parts = [condition_in(language, part, schema) for part in condition.parts]
+        parts = [_said(language, part, schema) for part in condition.parts]
         return functools.reduce(language.both if isinstance(condition, Every) else language.either, parts)
-    column = language.column(condition.path)
-    if condition.operator == "null":
-        return language.is_null(column)
-    if condition.operator == "in":
-        return _is_in(language, condition, column)
-    if condition.operator == "prefix":
-        return language.starts_with(column, language.literal(condition.value))
-    if isinstance(condition.value, tuple):
-        return _compare_columns(language, condition, schema)
-    return _compare(language, condition, column, _is_floating(schema, condition.path))
+    negated = isinstance(condition, Not)
+    leaf = condition.inner if isinstance(condition, Not) else condition
+    assert isinstance(leaf, BoundLeaf)
+    column = language.column(leaf.path)
+    if leaf.operator == "in":
+        return _is_in(language, leaf, column, negated=negated)
+    if isinstance(leaf.value, tuple):
+        return _compare_columns(language, leaf, schema, negated=negated)
+    if leaf.operator in COMPARISONS:
+        return _compare(language, leaf, column, floating=_is_floating(schema, leaf.path), negated=negated)
+    if leaf.operator == "null":
+        found = language.is_null(column)
+    else:
+        found = language.starts_with(column, language.literal(leaf.value))
+    return language.negate(found) if negated else found
 
 
-def _is_in(language: Language, leaf: BoundLeaf, column: Any) -> Any:
-    """Return membership: a null is in no set that does not name it, and NaN is in a set that has one."""
+def _is_in(language: Language, leaf: BoundLeaf, column: Any, *, negated: bool) -> Any:
+    """Return membership: a null is in no set that does not name it, and NaN is in a set that has one.
+
+    Not to be in a set is said of what is there only.
+    """
     import pyarrow as pa
 
     values = list(leaf.value)
-    nan = pa.types.is_floating(leaf.value.type) and any(_is_nan(value) for value in values)
+    floating = pa.types.is_floating(leaf.value.type)
+    nan = floating and any(_is_nan(value) for value in values)
     known = [language.literal(value) for value in values if not _is_nan(value)]
-    if any(_is_zero(value) for value in values):
-        column = language.without_signed_zero(column)
-    found = language.is_in(column, known) if known else language.constant(value=False)
+    looked = language.without_signed_zero(column) if any(_is_zero(value) for value in values) else column
+    found = language.is_in(looked, known) if known else language.constant(value=False)
+    null = language.is_null(column)
+    if negated:
+        found = language.negate(found)
+        if floating:
+            is_nan = language.is_nan(column)
+            found = language.both(found, language.negate(is_nan)) if nan else language.either(found, is_nan)
+        return language.both(found, language.negate(null))
     if nan:
-        is_nan = language.choose(language.is_null(column), language.constant(value=False), language.is_nan(column))
+        is_nan = language.choose(null, language.constant(value=False), language.is_nan(column))
         found = language.either(found, is_nan)
-    return language.either(found, language.is_null(column)) if leaf.has_null else found
+    return language.either(found, null) if leaf.has_null else found
 
 
-def _compare(language: Language, leaf: BoundLeaf, column: Any, floating: bool) -> Any:
+def _compare(language: Language, leaf: BoundLeaf, column: Any, *, floating: bool, negated: bool) -> Any:
+    keeps_nan = (leaf.operator == "!=") != negated
     if _is_nan(leaf.value):
-        answer = language.constant(value=leaf.operator == "!=")
-        return language.choose(language.is_null(column), None, answer)
+        return language.choose(language.is_null(column), None, language.constant(value=keeps_nan))
     compared = language.without_signed_zero(column) if floating and leaf.value.as_py() == 0 else column
     found = language.compare(leaf.operator, compared, language.literal(leaf.value))
-    if floating and language.has_ordered_nan and leaf.operator in (">", ">="):
+    if negated:
+        found = language.negate(found)
+    if not floating:
+        return found
+    if keeps_nan:  # said again, for engines whose statistics know nothing of NaN
+        return language.either(found, language.is_nan(column))
+    if language.has_ordered_nan and leaf.operator in (">", ">=", "!="):
         return language.both(found, language.negate(language.is_nan(column)))
     return found
 
 
-def _compare_columns(language: Language, leaf: BoundLeaf, schema: Any) -> Any:
+def _compare_columns(language: Language, leaf: BoundLeaf, schema: Any, *, negated: bool) -> Any:
     sides = [language.column(leaf.path), language.column(leaf.value)]
     found = language.compare(leaf.operator, *sides)
+    if negated:
+        found = language.negate(found)
     paths = (leaf.path, leaf.value)
     may_be_nan = [side for side, path in zip(sides, paths, strict=True) if _is_floating(schema, path)]
-    if not may_be_nan or not language.has_ordered_nan:
+    keeps_nan = (leaf.operator == "!=") != negated
+    if not may_be_nan or not (language.has_ordered_nan or keeps_nan):
         return found
     nan = functools.reduce(language.either, [language.is_nan(side) for side in may_be_nan])
     null = language.either(*(language.is_null(side) for side in sides))
-    return language.choose(null, None, language.choose(nan, language.constant(value=leaf.operator == "!="), found))
+    return language.choose(null, None, language.choose(nan, language.constant(value=keeps_nan), found))
 
 
 def _is_nan(scalar: Any) -> bool:
