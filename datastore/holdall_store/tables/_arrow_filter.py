@@ -67,7 +67,6 @@ def _keeps_nan(leaf: BoundLeaf, schema: Any, *, negated: bool) -> bool:
     if not any(pa.types.is_floating(plain(take_path(schema.field(path[0]).type, path[1:]))) for path in paths):
         return False
     if leaf.operator == "in":
-        import math
-
-        return any(math.isnan(value) for value in leaf.value.to_pylist()) != negated
+        values: Any = leaf.value
+        return any(value != value for value in values.to_pylist()) != negated
     return leaf.operator != "null" and (leaf.operator == "!=") != negated
