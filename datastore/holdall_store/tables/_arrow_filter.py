@@ -7,8 +7,14 @@ from typing import Any
 from holdall_store.tables._bound import BoundLeaf, Condition, Every, Not, Some, kernels, plain, positive
 from holdall_store.tables._expression import COMPARISONS
 from holdall_store.tables._names import take_path
+from holdall_store.tables._query import Query
 
-__all__ = ["to_arrow"]
+__all__ = ["filter_of", "to_arrow"]
+
+
+def filter_of(query: Query) -> Any:
+    """Return the condition of a query as an expression of Arrow's, or ``None`` if it has none."""
+    return None if query.condition is None else to_arrow(query.condition, query.table)
 
 
 def to_arrow(condition: Condition, schema: Any) -> Any:

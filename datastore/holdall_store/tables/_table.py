@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self
 
 from holdall_store.errors import InvalidNameError, UnsupportedTypeError, nearest
 from holdall_store.tables._arguments import check_condition, check_count, check_names
-from holdall_store.tables._arrow_filter import to_arrow
+from holdall_store.tables._arrow_filter import filter_of
 from holdall_store.tables._as_of import check_as_of
 from holdall_store.tables._bound import bind
 from holdall_store.tables._decode import concatenated
@@ -302,8 +302,7 @@ class Table:
 
     def arrow_filter(self) -> Any:
         """Return the conditions as an expression of pyarrow's, or ``None`` where there are none."""
-        query = self._query()
-        return None if query.condition is None else to_arrow(query.condition, query.table)
+        return filter_of(self._query())
 
     # What engines read by themselves -----------------------------------------------------------------------------------
 
