@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import datetime as dt
 import itertools
 import os
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     from holdall._run import Run
 
 __all__ = ["alias", "load", "load_many", "log", "resume", "run", "save", "save_dir", "save_file"]
+
+CLOCKS_APART_MAX: Final = dt.timedelta(minutes=1)
+"""So far may clocks of two machines be apart without a word: that is usual."""
 
 NEWER_RUNS_MAX: Final = 20
 """Runs that are looked through for a name; who is further behind begins anew without looking."""
@@ -308,10 +313,11 @@ def _implicit_run(client: Client, flow: str, artifact: str | None = None) -> Act
     place = (os.getpid(), where, client.namespace, check_name(flow, "flow"))
     with _lock:
         known = _implicit.get(place)
+        newest = ""
         if (
             known is None
             or not _goes_on(known)
-            or (artifact and (artifact in _names[known] or _hides(known, artifact)))
+            or (artifact and (artifact in _names[known] or (newest := _hidden_by(known, artifact))))
         ):
             if known is not None:
                 _end_quietly(known)
@@ -320,6 +326,8 @@ def _implicit_run(client: Client, flow: str, artifact: str | None = None) -> Act
                 atexit.register(_end_implicit)
             _implicit[place] = known = ActiveRun(client, flow, single_saves=True)
             _names[known] = set()
+            if newest:
+                _warn_of_clock(known, newest)
         if artifact:
             _names[known].add(artifact)
         return known
@@ -334,18 +342,42 @@ def _goes_on(active: ActiveRun) -> bool:
     return not writer.recorded or not storage.traits.mappable or _is_there(active)
 
 
-def _hides(active: ActiveRun, artifact: str) -> bool:
-    """Tell whether a newer run holds `artifact`, so that nobody would find what is saved to `active` under that name."""
+def _hidden_by(active: ActiveRun, artifact: str) -> str:
+    """Return the id of the newest run where a newer one than `active` holds `artifact`, or may, and an empty string else.
+
+    Then nobody would find what is saved to `active` under that name.
+    """
     catalog = active._client.repository.catalog
-    if next(catalog.run_ids(active.namespace, active.flow), active.id) <= active.id:
-        return False
+    newest = next(catalog.run_ids(active.namespace, active.flow), active.id)
+    if newest <= active.id:
+        return ""
     newer = catalog.newest(active.namespace, active.flow, _pass_over)
     for view in itertools.islice(newer, NEWER_RUNS_MAX):
         if view.run <= active.id:
-            return False
+            return ""
         if artifact in view.artifacts:
-            return True
-    return True
+            return newest
+    return newest
+
+
+def _warn_of_clock(begun: ActiveRun, newest: str) -> None:
+    """Warn where a run that has just begun is older than one that was there: what is saved to it is hidden by that one."""
+    try:
+        ahead = _began(newest) - _began(begun.id)
+    except ValueError:  # an id of others that is no time
+        return
+    if ahead > CLOCKS_APART_MAX:
+        warnings.warn(
+            f"Run {begun.id} of flow {begun.flow!r} begins {ahead} before the newest run that is there, {newest}: the clock "
+            "of this machine, or that of another one, is wrong. What is saved now is not what is loaded as the newest; its "
+            "reference finds it.",
+            RuntimeWarning,
+            stacklevel=5,
+        )
+
+
+def _began(run_id: str) -> dt.datetime:
+    return dt.datetime.strptime(run_id[:15], "%Y%m%dT%H%M%S").replace(tzinfo=dt.UTC)
 
 
 def _pass_over(error: HoldallError) -> None:

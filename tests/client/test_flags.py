@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import holdall
@@ -66,6 +68,16 @@ BULK: list[tuple[str, Callable[[object], object]]] = [
 ]
 
 
+TABLES: list[tuple[str, Callable[[object], object]]] = [
+    ("ordered", lambda no: holdall.Table("t.parquet").to_arrow(ordered=no)),  # type: ignore[arg-type]
+    ("ordered", lambda no: holdall.Table("t.parquet").to_pandas(ordered=no)),  # type: ignore[arg-type]
+    ("ordered", lambda no: holdall.Table("t.parquet").to_polars(ordered=no)),  # type: ignore[arg-type]
+    ("ordered", lambda no: next(holdall.Table("t.parquet").batches(ordered=no))),  # type: ignore[arg-type]
+    ("merge_schema", lambda no: holdall.Table.write("new", pa.table({"x": [1]}), merge_schema=no)),  # type: ignore[arg-type]
+    ("keep_replaced", lambda no: holdall.Table.write("new", pa.table({"x": [1]}), keep_replaced=no)),  # type: ignore[arg-type]
+]
+
+
 @pytest.mark.parametrize("no", ["no", "false", 1, 0.0])
 @pytest.mark.parametrize("number", range(len(FACE)))
 def test_what_is_neither_true_nor_false(number: int, no: object) -> None:
@@ -87,6 +99,18 @@ def test_in_bulk(number: int, workdir: Path) -> None:
 
     with pytest.raises(UnsupportedTypeError, match=f"^{name}= takes True or False, not 'no'"):
         call("no")
+
+
+@pytest.mark.parametrize("number", range(len(TABLES)))
+def test_of_tables(number: int, workdir: Path) -> None:
+    """Nothing is read or written."""
+    pq.write_table(pa.table({"x": [1, 2]}), "t.parquet")
+    name, call = TABLES[number]
+
+    with pytest.raises(UnsupportedTypeError, match=f"^{name}= takes True or False, not 'no'"):
+        call("no")
+
+    assert not (workdir / "new").exists()
 
 
 def test_what_is_true_or_false() -> None:

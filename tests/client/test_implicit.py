@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import multiprocessing
 import os
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +18,7 @@ import pytest
 
 import holdall
 from holdall import _session
+from holdall_store.repository import SystemClock
 from holdall_store.storage import MemoryStorage
 
 pytestmark = pytest.mark.usefixtures("workdir")
@@ -347,3 +350,35 @@ def test_nothing_is_printed() -> None:
         "import holdall, numpy\nholdall.save(numpy.arange(10**5), 'churn/x'); holdall.load('churn/x'); holdall.log(a=1)"
     )
     assert python("-c", code) == ""
+
+
+class Ahead(SystemClock):
+    """A clock that is so far ahead."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._ahead = dt.timedelta(seconds=seconds)
+
+    def now(self) -> dt.datetime:
+        """Return the wrong time."""
+        return super().now() + self._ahead
+
+
+@pytest.mark.parametrize("seconds", [3600, 20])
+def test_a_run_of_a_clock_that_is_ahead(seconds: float) -> None:
+    """Who saves a name that a run of an hour later holds is warned that this one stays the newest; of seconds, nobody is."""
+    ahead = holdall.Client()
+    ahead.repository.clock = Ahead(seconds)
+    holdall.save("x", "churn/other")
+    with holdall.run("churn", client=ahead) as run:
+        run.save(model="of another machine")
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        saved = holdall.save("mine", "churn/model")
+
+    told = [str(each.message) for each in caught if each.category is RuntimeWarning]
+    assert [text.count(run.id) for text in told] == ([1] if seconds > 60 else [])
+    assert all(each.filename == __file__ for each in caught)
+    assert holdall.load("churn/model") == "of another machine"
+    assert holdall.load(saved.reference) == "mine"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
 
+from holdall_store.config import check_flags
 from holdall_store.errors import IntegrityError, InvalidNameError
 from holdall_store.storage import without_secrets
 from holdall_store.tables._as_of import AsOf, describe
@@ -171,6 +172,7 @@ class Snapshot:
 
     def scan(self, query: Query, pieces: Sequence[Piece], limit: int | None, **how: Any) -> Scan:
         """Return a reading of the files."""
+        check_flags(ordered=how.get("ordered", True))
         return Scan(self.source, query, pieces, limit, **how)
 
     def files(self, query: Query, pieces: Sequence[Piece]) -> list[FileInfo]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
-from holdall_store.config import logger
+from holdall_store.config import check_flags, logger
 from holdall_store.errors import ColumnNotFoundError, FormatError, HoldallError, InvalidNameError, StorageError, nearest
 from holdall_store.tables._commit import Clock, Intent, Scene, check_mode, commit, look, wrong_partitions
 from holdall_store.tables._files import Layout, MadeFile, make_empty, make_files, sort_rows
@@ -76,6 +76,7 @@ class Options:
         **flags: bool,
     ) -> Options:
         """Return the options that a caller gives, or raise `InvalidNameError` for what means nothing."""
+        check_flags(**flags)
         _one_of("mode", mode, MODES)
         _one_of("compression", compression, COMPRESSIONS)
         for name, value in (("file_bytes", file_bytes), ("row_group_bytes", row_group_bytes)):
