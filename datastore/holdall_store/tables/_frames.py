@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 from holdall_store.errors import UnsupportedTypeError
+from holdall_store.tables._pandas_metadata import column_names
 from holdall_store.tables._schema import normal
 
 __all__ = ["PIECE_BYTES", "Rows", "rows_of", "slices"]
@@ -58,16 +61,40 @@ def rows_of(frame: Any) -> Rows:
 
 
 def _from_pandas(frame: Any) -> Any:
-    """Return a frame as a table; an index that only counts the rows is none, any other becomes columns."""
+    """Return a frame as a table; an index that only counts the rows is none, and one of texts, say, becomes columns."""
     import pandas as pd
     import pyarrow as pa
 
-    keep = False if isinstance(frame.index, pd.RangeIndex) else None
+    counts = isinstance(frame.index, pd.RangeIndex) and frame.index.equals(pd.RangeIndex(len(frame)))
+    keep = False if counts and frame.index.name is None else None
     try:
-        return pa.Table.from_pandas(frame, preserve_index=keep)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The DataFrame has column names of mixed type")  # they are looked at here
+            table = pa.Table.from_pandas(frame, preserve_index=keep)
+            if any(not isinstance(name, str) for name in frame.columns):
+                table = _with_names(table, frame)
+    except UnsupportedTypeError:
+        raise
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         reason = "; ".join(str(part) for part in error.args if str(part)) or type(error).__name__
         raise UnsupportedTypeError(f"The frame cannot be written as a table: {reason:.500}.") from error
+    return table
+
+
+def _with_names(table: Any, frame: Any) -> Any:
+    """Return a table that tells the names of the frame's columns, which are no texts, or raise if Arrow would lose them."""
+    import pyarrow as pa
+
+    schema = pa.Table.from_pandas(frame.head(0).reset_index(drop=True), preserve_index=None).schema
+    found = column_names(schema)[1]
+    if found is None or [(type(each), each) for each in found] != [(type(each), each) for each in frame.columns]:
+        name = next(each for each in frame.columns if not isinstance(each, str))
+        raise UnsupportedTypeError(
+            f"The column {name!r:.200} has a name that is no text and that Parquet would not give back: rename it, as by "
+            "frame.columns = frame.columns.map(str)."
+        )
+    noted = {**(table.schema.pandas_metadata or {}), "column_indexes": schema.pandas_metadata["column_indexes"]}
+    return table.replace_schema_metadata({b"pandas": json.dumps(noted).encode()})
 
 
 def _from_polars(frame: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from holdall_store.errors import ColumnNotFoundError, InvalidNameError, MissingDependencyError, nearest
 from holdall_store.tables._decode import concatenated
 from holdall_store.tables._objects import shared_objects
+from holdall_store.tables._pandas_metadata import column_names, for_frame
 from holdall_store.tables._scan import Scan
 from holdall_store.tables._source import MappedSource
 
@@ -18,8 +19,10 @@ __all__ = ["to_pandas", "to_polars"]
 Index = str | Iterable[str] | Literal[False] | None
 
 
-def to_pandas(scan: Scan, dtype_backend: str | None, categories: Sequence[str], index: Index) -> Any:
-    """Read a scan into a frame of pandas."""
+def to_pandas(
+    scan: Scan, dtype_backend: str | None, categories: Sequence[str], index: Index, *, whole: bool = False
+) -> Any:
+    """Read a scan, which is that of a `whole` table or of some of its rows, into a frame of pandas."""
     if importlib.util.find_spec("pandas") is None:  # before anything is read
         raise MissingDependencyError("to_pandas() needs pandas: pip install pandas.")
     names = _index_names(index, scan.query.schema)
@@ -29,19 +32,19 @@ def to_pandas(scan: Scan, dtype_backend: str | None, categories: Sequence[str], 
     table = _joined(replace(scan, alone=alone).tables(), scan.query.schema)
     if categories:
         table = table.unify_dictionaries()
-    stored = _stored_index(table) if index is None else []
+    texts, given = column_names(table.schema)
     objects: dict[str, Any] = {}
     if mapper is None:
-        table, objects = shared_objects(table, [each for each in stored if isinstance(each, str)])
-    frame = table.to_pandas(
-        split_blocks=True,
-        self_destruct=True,
-        types_mapper=mapper,
-        ignore_metadata=not (index is None and stored),
-    )
+        table, objects = shared_objects(table, _typed(table.schema))
+    table = table.replace_schema_metadata(for_frame(table.schema, index=index is None, whole=whole).metadata)
+    frame = table.to_pandas(split_blocks=True, self_destruct=True, types_mapper=mapper)
     for name in list(objects):
         frame.isetitem(frame.columns.get_loc(name), objects.pop(name)[frame[name].to_numpy()])
-    return frame.set_index(names) if names else frame
+    if names:
+        frame = frame.set_index(names)
+    if given is not None and set(texts).issuperset(frame.columns):
+        frame.columns = given.take([texts.index(name) for name in frame.columns])
+    return frame
 
 
 def _joined(tables: Iterator[Any], schema: Any) -> Any:
@@ -83,12 +86,11 @@ def _index_names(index: Index, schema: Any) -> list[str]:
     return names
 
 
-def _stored_index(table: Any) -> list[Any]:
-    """Return what pandas wrote of the index, where all of its columns are there."""
-    metadata = table.schema.pandas_metadata or {}
-    found = metadata.get("index_columns", [])
-    columns = [each for each in found if isinstance(each, str)]
-    return found if all(name in table.schema.names for name in columns) else []
+def _typed(schema: Any) -> list[str]:
+    """Return the columns that pandas had as something else than objects, and those of its index."""
+    noted = schema.pandas_metadata or {}
+    typed = [each.get("field_name") for each in noted.get("columns", []) if each.get("numpy_type") != "object"]
+    return [each for each in (*typed, *noted.get("index_columns", [])) if isinstance(each, str)]
 
 
 def _mapper(dtype_backend: str | None) -> Any:

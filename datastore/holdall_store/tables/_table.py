@@ -264,8 +264,9 @@ class Table:
 
         chosen = tuple(categories or ())
         query = self._query(dictionaries=chosen)
+        whole = self._condition is None and self._limit is None and self._pieces is None
         with self._watched(self._scan(query, ordered=ordered)) as scan:
-            frame: pd.DataFrame = to_pandas(scan, dtype_backend, chosen, index)
+            frame: pd.DataFrame = to_pandas(scan, dtype_backend, chosen, index, whole=whole)
         return frame
 
     def to_polars(self, *, ordered: bool = True) -> pl.DataFrame:

@@ -20,6 +20,7 @@ from holdall_store.tables._fit import check_storable, fit_schema, fit_table, nar
 from holdall_store.tables._folders import check_partition_by
 from holdall_store.tables._frames import Rows, rows_of, slices
 from holdall_store.tables._log import FileEntry, data_name, unpack_schema
+from holdall_store.tables._pandas_metadata import of_no_order
 from holdall_store.tables._resolve import Address, check_sources
 from holdall_store.tables._snapshot import Snapshot
 from holdall_store.tables._table import Parts, table_of
@@ -198,6 +199,8 @@ def _plan(scene: Scene, rows: Rows, options: Options, opened: Callable[[Any], Sn
     for name, _ in options.sort_by:
         if name not in schema.names:
             raise ColumnNotFoundError(f"There is no column {name!r:.200} to sort by.{nearest(name, schema.names)}")
+    if names or options.sort_by:
+        schema = of_no_order(schema)
     layout = replace(options.layout, partition_by=names, sort_by=options.sort_by, is_sorted=rows.whole is not None)
     intent = Intent(options.mode, schema, names, (), options.merge_schema, options.keep_replaced, scene.state.version)
     is_new = options.mode == "overwrite" or not scene.exists
