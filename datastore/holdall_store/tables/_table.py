@@ -266,8 +266,7 @@ class Table:
         query = self._query(dictionaries=chosen)
         whole = self._condition is None and self._limit is None and self._pieces is None
         with self._watched(self._scan(query, ordered=ordered)) as scan:
-            frame: pd.DataFrame = to_pandas(scan, dtype_backend, chosen, index, whole=whole)
-        return frame
+            return to_pandas(scan, dtype_backend, chosen, index, whole=whole)  # type: ignore[no-any-return]
 
     def to_polars(self, *, ordered: bool = True) -> pl.DataFrame:
         """Read everything into a frame of polars, which shares Arrow's memory where it can."""
@@ -402,16 +401,8 @@ class Table:
         """
         from holdall_store.tables._write import Options, write_table  # for those who write
 
-        options = Options.check(
-            mode,
-            partition_by,
-            sort_by,
-            compression,
-            file_bytes,
-            row_group_bytes,
-            merge_schema=merge_schema,
-            keep_replaced=keep_replaced,
-        )
+        flags = {"merge_schema": merge_schema, "keep_replaced": keep_replaced}
+        options = Options.check(mode, partition_by, sort_by, compression, file_bytes, row_group_bytes, **flags)
         return write_table(url, frame, options, storage_options)
 
     @staticmethod
