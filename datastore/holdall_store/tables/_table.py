@@ -266,7 +266,7 @@ class Table:
         query = self._query(dictionaries=chosen)
         whole = self._condition is None and self._limit is None and self._pieces is None
         with self._watched(self._scan(query, ordered=ordered)) as scan:
-            return to_pandas(scan, dtype_backend, chosen, index, whole=whole)  # type: ignore[no-any-return]
+            return to_pandas(scan, dtype_backend, chosen, index, whole=whole)
 
     def to_polars(self, *, ordered: bool = True) -> pl.DataFrame:
         """Read everything into a frame of polars, which shares Arrow's memory where it can."""
