@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from holdall._messages import kind_of, listed
-from holdall.store import AliasNotFoundError, ConflictError, HoldallError, InvalidNameError, nearest
+from holdall.store import AliasNotFoundError, ConflictError, HoldallError, InvalidNameError, RunNotFoundError, nearest
 from holdall_store.errors import FormatError, IntegrityError
 from holdall_store.format import (
     ALIASES_PREFIX,
@@ -83,21 +83,33 @@ class Aliases:
         history = self._known(namespace, flow, alias)
         self._after(history, "", None, check_note(note), who)
 
-    def rollback(self, namespace: str, flow: str, alias: str, *, note: str = "", who: str = "") -> str:
-        """Let `alias` mean what it meant before, and return the id of that run.
+    def rollback(
+        self, namespace: str, flow: str, alias: str, *, seen: int, note: str = "", who: str = ""
+    ) -> tuple[Run, int]:
+        """Let `alias` mean what it meant before; return that run, and the slot of the record that says so.
 
         Each rollback goes one step further back than the one before it. Raises `ConflictError` where there is nothing
-        further back, or where somebody moved the alias meanwhile.
+        further back, or where somebody moved the alias after the slot that was `seen`, and `RunNotFoundError` where the run
+        is not there any more; then the alias stays as it is.
         """
         history = self._known(namespace, flow, alias)
+        if history[-1].slot != seen:
+            _give_way(history[-1])
         slot = previous_slot(history)
         if slot is None:
             raise ConflictError(
                 f"The alias {alias!r} of flow {flow!r} meant no other run before {history[-1].run}: there is nothing to go "
                 "back to."
             )
-        self._after(history, history[slot].run, slot, check_note(note), who)
-        return history[slot].run
+        target, now = history[slot].run, history[-1].run
+        try:
+            run = self._client._beside(namespace)._flow_in(namespace, flow)[target]
+        except RunNotFoundError as error:
+            raise RunNotFoundError(
+                f"The alias {alias!r} of flow {flow!r} still means {now}, because what it meant before is not there: {error} "
+                f"Or let it mean another run: holdall.alias('{namespace}/{flow}@<run>', {alias!r})."
+            ) from None
+        return run, self._after(history, target, slot, check_note(note), who)
 
     def history(self, namespace: str, flow: str, alias: str) -> list[AliasRecord]:
         """Return every record of an alias, oldest first."""
@@ -190,15 +202,15 @@ class Aliases:
             raise self.missing(self._client._beside(namespace)._flow_in(namespace, flow), check_name(alias, "alias"))
         return history
 
-    def _after(self, history: Sequence[AliasRecord], run: str, back_to: int | None, note: str, who: str) -> None:
-        """Append a record to a history that is as it was read."""
+    def _after(self, history: Sequence[AliasRecord], run: str, back_to: int | None, note: str, who: str) -> int:
+        """Append a record to a history that is as it was read, and return its slot."""
         last = history[-1]
         log = Log(self._client.repository.storage, alias_prefix(last.namespace, last.flow, last.alias), AliasRecord)
 
         def make(slot: int) -> AliasRecord:
             return self._record(last.namespace, last.flow, last.alias, slot, run, note, who, back_to)
 
-        log.append(last.slot + 1, make, _give_way)
+        return log.append(last.slot + 1, make, _give_way)
 
     def _record(
         self,

@@ -154,8 +154,8 @@ class Flow:
         """Return the runs, newest first: those that carry all tags, began in a stretch of time, ended so, and match a filter.
 
         `since` (included) and `until` (excluded) are times, dates or texts such as ``2026-11-23``, in UTC where no zone is
-        said; a `timedelta` or a text such as ``7d`` or ``12h`` is so long ago. `status` is ``succeeded``, ``failed`` or
-        ``running``, or several of them. `where` is a filter such as ``metrics.auc > 0.9 and params.lr < 0.1``, with ``and``,
+        said; a `timedelta` or a text such as ``7d`` or ``12h`` is so long ago. `status` is ``succeeded``, ``failed``,
+        ``running`` or ``died``, or several of them. `where` is a filter such as ``metrics.auc > 0.9 and params.lr < 0.1``, with ``and``,
         ``or``, ``not``, ``in`` and parentheses over ``metrics.*``, ``params.*``, ``tags``, ``artifacts``, ``status``,
         ``started``, ``finished``, ``duration``, ``user``, ``host``, ``git.commit``, ``git.branch``, ``git.dirty``,
         ``exception``, ``run`` and ``namespace``. A run that lacks what is compared does not match.

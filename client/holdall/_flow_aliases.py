@@ -40,6 +40,9 @@ class Alias:
 
     def __init__(self, flow: Flow, record: AliasRecord) -> None:
         self._flow, self._record = flow, record
+        self._seen = (
+            record.slot
+        )  # what was looked at last: who decides on the grounds of that is refused if it has changed
 
     @property
     def name(self) -> str:
@@ -85,6 +88,7 @@ class Alias:
     def history(self) -> list[AliasChange]:
         """Every change since the alias was first set, oldest first, in the order in which they took effect."""
         records = self._flow.client.aliases.history(self.namespace, self.flow, self.name)
+        self._seen = records[-1].slot if records else self._seen
         before: list[str | None] = [None, *(record.run or None for record in records)]
         return [
             AliasChange(parse_time(record.time), record.who, previous, record.run or None, record.note)
@@ -94,11 +98,13 @@ class Alias:
     def rollback(self, *, note: str = "") -> Run:
         """Let the alias mean the run that it meant before, and return that; each rollback goes one step further back.
 
-        Raises `ConflictError` where there is nothing further back, or where somebody moved the alias meanwhile.
+        Raises `ConflictError` where there is nothing further back, or where somebody moved the alias since this was looked
+        up, or its history was; `RunNotFoundError` where that run was deleted. The alias stays then where it is.
         """
-        client = self._flow.client
-        run_id = client.aliases.rollback(self.namespace, self.flow, self.name, note=note, who=_who(self._flow))
-        return self._home()[run_id]
+        run, self._seen = self._flow.client.aliases.rollback(
+            self.namespace, self.flow, self.name, seen=self._seen, note=note, who=_who(self._flow)
+        )
+        return run
 
     def remove(self, *, note: str = "") -> None:
         """Let the alias mean nothing any more; its history stays."""

@@ -1,4 +1,4 @@
-"""Times and durations as people write them."""
+"""Times, durations and statuses as people write them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Final
 
 from holdall.store import InvalidFilterError
 
-__all__ = ["parse_duration", "parse_moment"]
+__all__ = ["STATUSES", "parse_duration", "parse_moment"]
+
+STATUSES: Final = ("succeeded", "failed", "running", "died")
 
 _UNITS_S: Final = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d|w)")

@@ -9,8 +9,11 @@ import warnings
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, overload
 
+import msgspec
+
 from holdall._messages import kind_of, shown
-from holdall._moments import parse_duration, parse_moment
+from holdall._moments import STATUSES, parse_duration, parse_moment
+from holdall._provenance import process_is_gone
 from holdall._run import Run
 from holdall.store import (
     HoldallError,
@@ -31,9 +34,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Runs", "Selection", "check_statuses", "since_moment"]
 
-STATUSES: Final = ("succeeded", "failed", "running")
-
 ROWS_SHOWN: Final = 10
+
+EPOCH_SECONDS_MIN: Final = 100_000_000
+"""A smaller number is hardly meant as seconds since 1970: it would be before 1973."""
 
 AHEAD_RUNS_MAX: Final = 64
 """Whole runs that are read together once they were found; the first alone, then two, four, …"""
@@ -223,7 +227,8 @@ class Runs(Iterable[Run]):
         )
         names: set[tuple[str, str]] = set()
         any_found = False
-        for number, match in enumerate(every):
+        for number, found in enumerate(every):
+            match = _as_it_is(found)
             if wanted.where is not None and number < NAMES_SAMPLED_RUNS and wanted.where.asks:
                 names.update(("metrics", name) for name in match.row.metrics)
                 names.update(("params", name) for name in match.row.params)
@@ -232,6 +237,14 @@ class Runs(Iterable[Run]):
                 yield match
         if not any_found and wanted.where is not None and names:
             _tell_unknown(wanted.where, names)
+
+
+def _as_it_is(match: Match) -> Match:
+    """Return what was found of a run; one that goes on by its records may have died on this machine."""
+    row = match.row
+    if row.status != "running" or row.ended or not process_is_gone({"pid": row.pid, "process": row.process}):
+        return match
+    return match._replace(row=msgspec.structs.replace(row, status="died"))
 
 
 def _first(wanted: Selection) -> int:
@@ -282,6 +295,8 @@ def since_moment(value: object, now: dt.datetime) -> dt.datetime | None:
             return now - dt.timedelta(seconds=parse_duration(value))
         except OverflowError:
             raise InvalidFilterError(f"{value!r:.60} ago is before the year 1.") from None
+    if isinstance(value, int | float) and abs(value) < EPOCH_SECONDS_MIN:
+        raise InvalidFilterError(f"{value!r:.60} would be a time of 1970: write '{value!r:.60}d' for so many days ago.")
     try:
         return parse_moment(value).astimezone(dt.UTC)
     except OverflowError:

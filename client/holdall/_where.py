@@ -22,7 +22,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
-from holdall._moments import parse_duration, parse_moment
+from holdall._moments import STATUSES, parse_duration, parse_moment
 from holdall._where_tests import (
     Test,
     against,
@@ -47,6 +47,9 @@ CHARACTERS_MAX: Final = 10_000
 
 DEPTH_MAX: Final = 100
 """So many parentheses nest; each takes a few frames of Python's stack."""
+
+DIGITS_MAX: Final = 21
+"""An integer of more digits has more than 64 bits."""
 
 _WORD: Final = r"[^\W\d][\w/\-]*"
 _TOKEN: Final = re.compile(
@@ -232,7 +235,9 @@ class _Parser:
         token = self._token
         self._at += 1
         if token.kind == "number":
-            return _Value(float(token.text) if set(token.text) & set(".eE") else int(token.text), token.column)
+            whole = int(token.text) if not set(token.text) & set(".eE") and len(token.text) <= DIGITS_MAX else None
+            exact = whole is not None and -(1 << 63) <= whole < 1 << 64  # beyond, runs are remembered with such numbers
+            return _Value(whole if exact else float(token.text), token.column)
         if token.kind == "string":
             return _Value(_ESCAPE.sub(r"\1", token.text[1:-1]), token.column)
         if token.kind == "name" and token.text in _CONSTANTS:
@@ -309,6 +314,9 @@ class _Parser:
 
     def _fit(self, field: _Field, value: _Value) -> Any:
         """Return a value as the field has it: times and durations are seconds."""
+        if field.name == "status" and value.value is not None and value.value not in STATUSES:
+            hint = nearest(str(value.value), STATUSES)
+            raise self._error(f"{value.value!r} is no status.{hint} There are: {', '.join(STATUSES)}", value.column)
         if value.value is None or (field.name not in _MOMENTS and field.name != "duration"):
             return value.value
         try:
@@ -336,7 +344,10 @@ class _Parser:
                 column = position + len(text[position:]) - len(text[position:].lstrip())
                 raise self._error(_misread(text[column:]), column)
             kind = str(match.lastgroup)
-            yield _Token(kind, match.group(kind), match.start(kind))
+            text_of, lower = match.group(kind), match.group(kind).lower()
+            if kind == "name" and lower in _WORDS and text_of not in _WORDS:
+                raise self._error(f"{text_of!r} is written {lower!r} here", match.start(kind))
+            yield _Token(kind, text_of, match.start(kind))
             position = match.end()
         yield _Token("end", "", len(text))
 

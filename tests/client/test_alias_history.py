@@ -93,6 +93,7 @@ def test_each_rollback_goes_one_step_further_back() -> None:
     with pytest.raises(holdall.ConflictError, match=f"meant no other run before {ids[0]}"):
         champion.rollback()
     holdall.alias(f"churn@{ids[3]}", "champion")
+    champion = holdall.Flow("churn").aliases["champion"]
     assert champion.rollback().id == ids[0]
     assert holdall.load("churn/model:champion") == 0
     assert [change.run for change in champion.history][-2:] == [ids[3], ids[0]]
@@ -226,3 +227,35 @@ def test_two_promoters_at_once() -> None:
     assert sorted(change.note for change in history) == sorted(run.id for run in runs)
     assert {change.run for change in history} == {run.id for run in production.runs()}
     assert production.aliases["champion"].run_id == history[-1].run
+
+
+def test_a_rollback_to_a_run_that_was_deleted() -> None:
+    """It is refused before anything is moved, and says how to go on; once the run is back it works."""
+    first, second = record(1), record(2)
+    for run_id in (first, second):
+        holdall.alias(f"churn@{run_id}", "champion")
+    holdall.Run(f"churn/{first}").delete()
+    champion = holdall.Flow("churn").aliases["champion"]
+    for _ in range(2):
+        with pytest.raises(holdall.RunNotFoundError, match=rf"still means {second}.*undelete.*holdall\.alias\("):
+            champion.rollback()
+
+    assert (holdall.load("churn/model:champion"), len(champion.history)) == (2, 2)
+    holdall.Client().undelete(f"churn@{first}")
+    assert (champion.rollback().id, holdall.load("churn/model:champion")) == (first, 1)
+
+
+def test_a_rollback_by_a_handle_that_saw_another_state() -> None:
+    """Who looked before somebody else went back is refused, until they look again."""
+    ids = [record(value) for value in range(3)]
+    for run_id in ids:
+        holdall.alias(f"churn@{run_id}", "champion")
+    mine, other = (holdall.Flow("churn").aliases["champion"] for _ in range(2))
+    assert len(mine.history) == len(other.history) == 3
+    mine.rollback()
+    with pytest.raises(holdall.ConflictError, match=f"was moved to {ids[1]} by .* meanwhile. Look"):
+        other.rollback()
+
+    assert holdall.load("churn/model:champion") == 1
+    assert other.history[-1].run == ids[1]
+    assert other.rollback().id == ids[0]

@@ -151,7 +151,7 @@ def test_not_a_number() -> None:
         ("metrics.auc > $", "'$' means nothing in a filter", 15),
         ("", "The filter is empty", 1),
         ("   ", "The filter is empty", 4),
-        ("status ==\n'a' oder", "Nothing can follow here", 15),
+        ("run    ==\n'a' oder", "Nothing can follow here", 15),
     ],
 )
 def test_mistakes(text: str, message: str, column: int) -> None:
@@ -175,7 +175,7 @@ def test_bounds() -> None:
     ]:
         with pytest.raises(InvalidFilterError, match=message):
             parse_where(text)
-    assert matches("(" * 99 + "status != 'a'" + ")" * 99)
+    assert matches("(" * 99 + "run    != 'a'" + ")" * 99)
 
 
 _words = st.sampled_from(

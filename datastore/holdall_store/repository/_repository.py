@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from blake3 import blake3
-
 from holdall_store.config import Settings, logger, read_settings
 from holdall_store.errors import (
     AccessDeniedError,
@@ -255,10 +253,10 @@ class Repository:
         self._renew_after_fork()
         with self._lock:
             if self._runs is None:
-                from holdall_store.repository._run_index import RunIndex
+                from holdall_store.repository._run_index import RunIndex, index_path
 
-                place = f"{self.record().store}-{blake3(self.url.encode()).hexdigest(length=4)}"
-                self._runs = RunIndex(self.settings.cache_folder() / "runs" / f"{place}.sqlite")
+                store = None if self.offline else self.record().store
+                self._runs = RunIndex(index_path(self.settings.cache_folder() / "runs", self.url, store))
         from holdall_store.repository._search import RunSearch
 
         return RunSearch(self.storage, self.catalog, self.tags, self._runs)

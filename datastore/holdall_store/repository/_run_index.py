@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from blake3 import blake3
 
 from holdall_store.config import logger
 from holdall_store.repository._run_rows import RunRow
 
-__all__ = ["RunIndex"]
+__all__ = ["RunIndex", "index_path"]
 
 ROWS_MAX: Final = 500_000
 """Runs remembered of one store: about 150 MB. Those that began longest ago are forgotten first."""
@@ -29,12 +30,23 @@ PRUNE_EVERY: Final = 10_000
 RANGE_ROWS: Final = 800
 """Runs in one part of a listing that is made in parts at once: a page of an object store has a thousand keys."""
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 _SCHEMA: Final = """
 CREATE TABLE flows (id INTEGER PRIMARY KEY, namespace TEXT NOT NULL, flow TEXT NOT NULL, UNIQUE (namespace, flow));
 CREATE TABLE runs (flow INTEGER NOT NULL, segment TEXT NOT NULL, row BLOB NOT NULL, PRIMARY KEY (flow, segment)) WITHOUT ROWID;
 """
+
+
+def index_path(folder: Path, url: str, store: str | None) -> Path | None:
+    """Return where it is remembered what the runs of a store say, by its address and id.
+
+    Without an id, since offline nobody can be asked for it, it is what was last remembered of the address, if anything.
+    """
+    place = blake3(url.encode()).hexdigest(length=4)
+    if store is not None:
+        return folder / f"{store}-{place}.sqlite"
+    return max(folder.glob(f"*-{place}.sqlite"), key=lambda path: path.stat().st_mtime, default=None)
 
 
 class RunIndex:

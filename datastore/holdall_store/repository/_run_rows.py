@@ -24,7 +24,10 @@ _PLAIN_TAGS: Final = frozenset(("date", "datetime", "decimal", "posixpath", "uui
 
 
 class RunRow(msgspec.Struct, array_like=True):
-    """One run, for filters and tables. `slots` is how many records its own log had, `tag_slot` the last that told its tags."""
+    """One run, for filters and tables. `slots` is how many records its own log had, `tag_slot` the last that told its tags.
+
+    `process` and `pid` are those of one that goes on, to tell whether it died.
+    """
 
     run: str
     namespace: str
@@ -47,6 +50,8 @@ class RunRow(msgspec.Struct, array_like=True):
     begun_with: list[str]
     tag_slot: int = -1
     log_slots: int = 0
+    process: str = ""
+    pid: int = 0
 
 
 def make_row(view: RunView) -> RunRow:
@@ -78,6 +83,8 @@ def make_row(view: RunView) -> RunRow:
         },
         params=_plain_params(view.params),
         begun_with=list(view.tags),
+        process="" if view.ended else _text(info.get("process")),
+        pid=0 if view.ended or type(info.get("pid")) is not int else int(info["pid"]),
     )
 
 
@@ -112,11 +119,27 @@ def _plain(node: Any) -> Any:
     if tag is None:
         return {key: _plain(item) for key, item in node.items()}
     value = node.get("value")
+    if tag == "int":
+        return _integer(node.get("hex"))
+    if tag == "numpy.scalar":  # what is no number or text lies in it as bytes
+        return _plain(value) if value is not None else None
+    if tag == "fraction":
+        parts = _plain(node.get("numerator")), _plain(node.get("denominator"))
+        return parts[0] / parts[1] if all(isinstance(part, int | float) for part in parts) and parts[1] else None
     if tag == "float":
         return _WORDS.get(value) if isinstance(value, str) else None
     if tag == "tuple" and isinstance(node.get("items"), list):
         return [_plain(item) for item in node["items"]]
     return value if tag in _PLAIN_TAGS and isinstance(value, str) else None
+
+
+def _integer(text: object) -> int | float | None:
+    """Return a large integer as far as an index can hold it: beyond 64 bits as a floating point number."""
+    try:
+        number = int(text, 16) if isinstance(text, str) else None
+        return number if number is None or -(1 << 63) <= number < 1 << 64 else float(number)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _seconds(text: str) -> float:
