@@ -229,7 +229,7 @@ class Client:
             head, slash, run_id = pathspec.rpartition("/")
             if slash and run_id[:1].isdigit():
                 return self.run_of(Reference.parse(f"{head}@{run_id}"))
-        reference = Reference.parse(pathspec)
+        reference = Reference.parse(pathspec).without_task()
         return self.run_of(reference, having=reference.artifact)
 
     def run_of(self, reference: Reference, *, having: str | None = None) -> Run:

@@ -6,11 +6,12 @@ import contextvars
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
+from holdall._messages import shown
 from holdall._recorder import ActiveRun, client_or_default
 from holdall._reference import Reference, is_run_id
 from holdall._saver import Saver, current
 from holdall._tagging import TagPlace
-from holdall.store import RunStateError
+from holdall.store import InvalidNameError, NotFoundError, RunStateError
 
 if TYPE_CHECKING:
     from holdall._artifact import Artifact
@@ -72,6 +73,9 @@ class JoinedRun(ActiveRun):
             )
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
 
+    def _check_open(self) -> None:
+        """Do nothing: whether it goes on is known to the process that records it."""
+
     def _announce(self) -> None:
         """Do nothing: it is known."""
 
@@ -132,10 +136,19 @@ def join(reference: str | None = None, *, client: Client | None = None) -> Joine
                 "There is no run to join: HOLDALL_RUN is not set. Pass ActiveRun.environment() to the process that joins, "
                 "start it with 'holdall exec FLOW -- COMMAND', or name the run: holdall.join(reference)."
             )
-    parsed = Reference.parse(reference)
-    if given is None and parsed.namespace and parsed.flow and parsed.run and is_run_id(parsed.run):
-        return JoinedRun(chosen, (parsed.namespace, parsed.flow, parsed.run), None, False)
-    found = chosen.run(reference)
+    try:
+        parsed = Reference.parse(reference)
+        if given is None and parsed.namespace and parsed.flow and parsed.run and is_run_id(parsed.run):
+            return JoinedRun(chosen, (parsed.namespace, parsed.flow, parsed.run), None, False)
+        found = chosen.run(reference)
+    except (NotFoundError, InvalidNameError) as error:
+        if given is not None:
+            raise
+        raise RunStateError(
+            f"HOLDALL_RUN is {shown(reference)}, which names no run in {chosen.url}. Set it to ActiveRun.reference, as "
+            "ActiveRun.environment() and 'holdall exec' do, with HOLDALL_STORE to where the run is recorded; or name the "
+            "run: holdall.join(reference)."
+        ) from error
     if found.finished:
         raise RunStateError(f"Run {found.id} of flow {found.flow!r} has ended ({found.status}): nothing can join it.")
     origin = found._view.origin

@@ -20,7 +20,7 @@ from holdall._reference import Reference
 from holdall._saver import OWN_TASK, Saver, current, end_with, outcome, refuse_in_artifact
 from holdall._tagging import AsBegun, Tagged, TagPlace
 from holdall._values import check_tags, encode_params, params_dict
-from holdall.store import HoldallError, InvalidNameError, UnsupportedTypeError
+from holdall.store import HoldallError, InvalidNameError, RunStateError, UnsupportedTypeError
 from holdall_store.config import check_flags, logger
 from holdall_store.format import check_name
 from holdall_store.repository import Lifted, RunView, RunWriter, lift
@@ -258,6 +258,14 @@ class ActiveRun(Saver, Tagged):
 
     def _before(self) -> RunView | None:
         return self._origin
+
+    def _check_open(self) -> None:
+        """Raise `RunStateError` where the run has ended: no step or task is begun in it then."""
+        if self._writer.ended:
+            raise RunStateError(
+                f"Run {self.id} of flow {self.flow!r} has ended: no step or task can be begun in it. Begin it inside of the "
+                f"run's block, or go on in a new run: with holdall.resume('{self.pathspec}') as run."
+            )
 
     def _share(self) -> None:
         """Make the run known before others join it."""

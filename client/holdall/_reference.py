@@ -71,6 +71,12 @@ class Reference:
             return cls(None, None, check_name(names[0], "artifact"), alias, run)
         return cls(namespace, names[0], names[1] if len(names) == 2 else None, alias, run)
 
+    def without_task(self) -> Reference:
+        """Return this if it may name a run; refuse the artifact of a task."""
+        if self.step:
+            raise InvalidNameError(f"{str(self)!r:.200} names the artifact of a task; a run is written flow/run.")
+        return self
+
     @classmethod
     def _of_task(cls, namespace: str | None, parts: list[str], text: str) -> Reference:
         flow, run, step, task, artifact = parts

@@ -263,8 +263,8 @@ def _whole(search: RunSearch, flow: str, match: Match) -> RunView | HoldallError
 def _tell_unknown(where: Filter, names: set[tuple[str, str]]) -> None:
     """Warn of a metric or parameter that no run has: nothing matches, and it may be misspelt."""
     for group, name in where.asks:
-        first = name.partition(".")[0]
-        if (group, name) in names or (group == "params" and (group, first) in names):
+        ways = [name[:position] for position, character in enumerate(name) if character == "."]
+        if (group, name) in names or (group == "params" and any((group, way) in names for way in ways)):
             continue
         hint = nearest(name, {known for kind, known in names if kind == group})
         warnings.warn(f"No run was found that has {group}.{name}.{hint}", stacklevel=4)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from holdall._artifact import Artifact
 from holdall._client import Client, check_references
 from holdall._defaults import default_flow, default_user
+from holdall._messages import listed
 from holdall._recorder import ActiveRun, RunContext, client_or_default
 from holdall._reference import Reference
 from holdall._saver import Saver, current
@@ -27,6 +28,8 @@ from holdall.store import (
     ObjectNotFoundError,
     RunNotFoundError,
     RunStateError,
+    StoreNotFoundError,
+    nearest,
 )
 from holdall_store.config import check_choices, check_flags, logger
 from holdall_store.format import check_name, run_prefix, slot_key
@@ -239,8 +242,18 @@ def _find(reference: str, chosen: Client, saver: Saver | None) -> Artifact:
     full = Reference(None, flow, parsed.artifact, parsed.alias, parsed.run)
     try:
         return chosen.artifact(full)
-    except (FlowNotFoundError, ArtifactNotFoundError) as error:
-        homes = [found.name for found in chosen.flows if _holds(found, str(parsed.artifact))][:3]
+    except (FlowNotFoundError, ArtifactNotFoundError, StoreNotFoundError) as error:
+        there = not isinstance(error, StoreNotFoundError)
+        if active is not None and saver is not None and parsed.alias is None and parsed.run is None:
+            held = {**active._held(), **saver._held()}
+            near = nearest(str(parsed.artifact), held)
+            if near or not isinstance(error, ArtifactNotFoundError):
+                has = f" It holds: {listed(held)}." if held else " It holds none yet."
+                error = ArtifactNotFoundError(
+                    f"{active._called[0].upper()}{active._called[1:]}, which is being recorded, holds no artifact "
+                    f"{str(parsed.artifact)!r}, nor does an earlier one.{near}{has}"
+                )
+        homes = [found.name for found in (chosen.flows if there else ()) if _holds(found, str(parsed.artifact))][:3]
         hint = f" Flow {homes[0]!r} has one: holdall.load('{homes[0]}/{parsed.artifact}')." if homes else ""
         raise type(error)(
             f"{error}{hint} (A name without a flow means the flow of this {'run' if active else 'script'}, {flow!r}.)"

@@ -31,6 +31,7 @@ class ActiveUnit(Saver):
 
     def __init__(self, run: ActiveRun, step: str, task: str, parents: tuple[str, ...]) -> None:
         super().__init__()
+        run._check_open()
         self._run = run
         self._client = run._client
         self._parents = parents
@@ -75,6 +76,7 @@ class ActiveUnit(Saver):
     def __enter__(self) -> Self:
         if self._over or self._token is not None:
             raise RunStateError(f"{self._called} was begun already: call {self._maker} again for another attempt.")
+        self._run._check_open()
         if self.done:
             self._take_over()
         self._token = current.set(self)

@@ -33,21 +33,18 @@ def metric(key: str) -> Callable[[RunRow], Any]:
 
 def param(key: str) -> Callable[[RunRow], Any]:
     """Return what looks a parameter up: by its whole name, or else by the way through nested ones."""
-    first, dot, rest = key.partition(".")
-    steps = rest.split(".")
+    return lambda row: _dig(row.params, key)
 
-    def get(row: RunRow) -> Any:
-        found = row.params.get(key)
-        if found is not None or not dot:
-            return found
-        found = row.params.get(first)
-        for step in steps:
-            if not isinstance(found, dict):
-                return None
-            found = found.get(step)
-        return found
 
-    return get
+def _dig(found: Any, key: str) -> Any:
+    """Return what lies at the end of a way through dicts, whose keys may themselves have dots; ``None`` where it ends before."""
+    if not isinstance(found, dict):
+        return None
+    if found.get(key) is not None:
+        return found[key]
+    ways = (position for position, character in enumerate(key) if character == ".")
+    ends = (_dig(found.get(key[:position]), key[position + 1 :]) for position in ways)
+    return next((end for end in ends if end is not None), None)
 
 
 def against(get: Callable[[RunRow], Any], compare: Callable[[Any, Any], bool], value: Any) -> Test:

@@ -34,7 +34,7 @@ NUMBERS: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("value", "test"), NUMBERS)
-def test_numbers_of_every_kind_are_found(value: object, test: str) -> None:
+def test_numbers_of_every_kind_are_found(value: Any, test: str) -> None:
     """NumPy's scalars and large integers are compared as plain numbers are, alone and nested, and are in tables."""
     with holdall.run("sweep", params={"x": value, "deep": {"x": value}}):
         pass

@@ -7,7 +7,7 @@ is outside of it, is ``{"$": "root", "value": …, "shared": […], "pickle": �
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from holdall_store.errors import NotFoundError, nearest
 from holdall_store.serializers._nodes import malformed
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from holdall_store.serializers._protocol import Node
 
 __all__ = ["buffer_numbers", "child", "keys", "mark_shared", "needs_trust", "refers_elsewhere", "unwrap"]
+
+
+KEYS_SHOWN: Final = 10
+"""So many are named in an error: a dict may have millions."""
 
 
 def mark_shared(node: Node, numbers: Mapping[int, int], hoisted: set[int], stream: Node | None) -> Node:
@@ -95,7 +99,9 @@ def child(node: Node, key: str | int) -> Node:
     if isinstance(inner, dict):
         if key not in inner:
             known = [str(name) for name in inner]
-            raise NotFoundError(f"this object has no key {key!r}.{nearest(str(key), known)}")
+            more = f", … ({len(known)} in all)" if len(known) > KEYS_SHOWN else ""
+            has = f" It has: {', '.join(known[:KEYS_SHOWN])}{more}." if known else " It is empty."
+            raise NotFoundError(f"this object has no key {key!r:.80}.{nearest(str(key), known)}{has}")
         part = inner[key]
     elif isinstance(inner, list):
         if not isinstance(key, int) or not -len(inner) <= key < len(inner):
