@@ -83,6 +83,10 @@ def bind(expression: Expression, schema: Any, where: str) -> Condition:
     assert isinstance(expression, Leaf)
     path = find_path(expression.name, schema, where)
     kind = plain(take_path(schema.field(path[0]).type, path[1:]))
+    if is_nested(kind) and expression.operator != "null":
+        raise UnsupportedTypeError(
+            f"{expression!r:.300}: the column is of type {kind}, which is_null() alone looks at; of a struct, name a field."
+        )
     try:
         bound = _bind_leaf(expression, path, kind, schema, where)
         _try_out(bound, kind, schema)
@@ -159,6 +163,13 @@ def _try_out(leaf: BoundLeaf, kind: Any, schema: Any) -> None:
         return pa.nulls(1, kind if same else plain(take_path(schema.field(path[0]).type, path[1:])))
 
     evaluate(leaf, column)
+
+
+def is_nested(kind: Any) -> bool:
+    """Tell whether values of a type are made of others."""
+    import pyarrow as pa
+
+    return bool(pa.types.is_nested(kind))
 
 
 def _reason(error: Exception) -> str:

@@ -41,6 +41,8 @@ def to_duckdb(given: HandOff, scan: Scan, connection: Any) -> Any:
     for field in given.query.schema:
         _check_type(field.type, field.name)
     connection = duckdb.default_connection() if connection is None else connection
+    if not isinstance(connection, duckdb.DuckDBPyConnection):
+        raise UnsupportedTypeError(f"to_duckdb() takes a connection of DuckDB's, not {connection!r:.80}.")
     if given.files and _is_native(given):
         relation, names = _read_parquet(given, connection)
     else:

@@ -169,7 +169,9 @@ def _null_count(unit: GroupUnit, index: int, name: str) -> int | None:
     if name not in footer.schema.names:
         return footer.rows(index) if footer.fills.get(name) is None else 0
     leaves = leaves_below(footer.schema, {name: None})
-    statistics = footer.metadata.row_group(index).column(leaves[0]).statistics if len(leaves) == 1 else None
+    if len(leaves) != 1 or leaves[0] in footer.sealed:
+        return None
+    statistics = footer.chunk(index, leaves[0]).statistics
     return int(statistics.null_count) if statistics is not None and statistics.has_null_count else None
 
 

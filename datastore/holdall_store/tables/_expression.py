@@ -78,10 +78,10 @@ class Column:
         return Column, (self.name,)
 
     def __eq__(self, other: object) -> Expression:  # type: ignore[override]
-        return self.is_null() if other is None else self._compared("==", other)
+        return self.is_null() if _is_missing(other) else self._compared("==", other)
 
     def __ne__(self, other: object) -> Expression:  # type: ignore[override]
-        return Negation(self.is_null()) if other is None else self._compared("!=", other)
+        return Negation(self.is_null()) if _is_missing(other) else self._compared("!=", other)
 
     def __lt__(self, other: object) -> Expression:
         return self._compared("<", other)
@@ -99,7 +99,7 @@ class Column:
         """Return the condition that the column is one of `values`; ``None`` among them means null."""
         if isinstance(values, str | bytes) or not isinstance(values, Iterable):
             raise UnsupportedTypeError(f"isin takes a list of values: write [{values!r:.80}].")
-        return Leaf("in", self.name, tuple(_checked_value(value) for value in values))
+        return Leaf("in", self.name, tuple(None if _is_missing(value) else _checked_value(value) for value in values))
 
     def is_null(self) -> Expression:
         """Return the condition that the column is null; NaN is not."""
@@ -109,15 +109,15 @@ class Column:
         """Return the condition that the column is at least `low` and at most `high`."""
         return All((self._compared(">=", low), self._compared("<=", high)))
 
-    def starts_with(self, prefix: str) -> Expression:
-        """Return the condition that the text in the column begins with `prefix`."""
-        if not isinstance(prefix, str):
+    def starts_with(self, prefix: str | bytes) -> Expression:
+        """Return the condition that the text, or the bytes, in the column begin with `prefix`."""
+        if not isinstance(prefix, str | bytes):
             raise UnsupportedTypeError(f"starts_with takes a text, not {prefix!r:.80}.")
         return Leaf("prefix", self.name, prefix)
 
     def _compared(self, operator: str, other: object) -> Expression:
-        if other is None:
-            raise UnsupportedTypeError(f"{self!r} {operator} None is true for no row: write {self!r}.is_null().")
+        if _is_missing(other):
+            raise UnsupportedTypeError(f"{self!r} {operator} {other!r} is true for no row: write {self!r}.is_null().")
         return Leaf(operator, self.name, other if isinstance(other, Column) else _checked_value(other))
 
 
@@ -244,9 +244,18 @@ def _checked(other: object, operator: str) -> Expression:
     )
 
 
+def _is_missing(value: Any) -> bool:
+    """Tell whether a value means null: ``None``, or what pandas and NumPy have for it, but NaN."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return type(value).__name__ in ("datetime64", "timedelta64") and bool(value != value)
+
+
 def _checked_value(value: Any) -> Any:
     if isinstance(value, list | tuple | set | dict | Expression | Column):
-        raise UnsupportedTypeError(f"A column is compared with single values, not with {value!r:.80}: use isin.")
+        raise UnsupportedTypeError(
+            f"A column is compared with single values, not with {value!r:.80}: for one of several there is isin, and whole lists and structs are not compared."
+        )
     item = getattr(value, "item", None)
     if item is not None and getattr(value, "shape", None) == () and type(value).__module__ == "numpy":
         kind = getattr(getattr(value, "dtype", None), "kind", "")

@@ -172,7 +172,9 @@ def _only(path: Path) -> Selection:
 
 def _span(footer: Footer, group: int, leaf: int) -> Span | None:
     """Return where the filter of a column chunk is, or ``None`` if there is none, or none where the footer says."""
-    chunk = footer.metadata.row_group(group).column(leaf)
+    if leaf in footer.sealed:
+        return None
+    chunk = footer.chunk(group, leaf)
     # Versions of pyarrow that do not tell read without filters.
     begin, length = getattr(chunk, "bloom_filter_offset", None), getattr(chunk, "bloom_filter_length", None)
     if begin is None or length is None or begin < 4 or length <= 0 or begin + length > footer.begin:

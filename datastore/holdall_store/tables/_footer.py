@@ -33,6 +33,8 @@ FOOTERS_AT_ONCE: Final = 512
 _MAGIC: Final = b"PAR1"
 _MAGIC_ENCRYPTED: Final = b"PARE"
 _END_BYTES: Final = 8
+_ENDINGS: Final = (".parquet", ".parq", ".pq")
+_OTHERS: Final = " Where it lies beside data, name these with a glob, as in folder/*.parquet."
 
 
 FOLDED_BYTES: Final = 2
@@ -44,21 +46,30 @@ class Footer:
 
     ``schema`` is the file's own, ``given`` the one in which its columns are given; ``texts`` are columns that can be
     decoded as dictionaries, with their numbers. ``whole`` are the bytes of the file where it is small and they came along.
-    ``fills`` are values of columns that the file does not have.
+    ``fills`` are values of columns that the file does not have, and ``sealed`` are the numbers of encrypted columns.
     """
 
     fills: ClassVar[Mapping[str, Any]] = {}
     int96_unit: ClassVar[str | None] = None
     """In which unit times of the old kind are decoded, if not in nanoseconds."""
 
-    __slots__ = ("begin", "found", "given", "metadata", "padded", "schema", "texts", "url", "whole")
+    __slots__ = ("begin", "found", "given", "metadata", "padded", "schema", "sealed", "texts", "url", "whole")
 
-    def __init__(self, url: str, found: Found, begin: int, metadata: Any, whole: memoryview | None) -> None:
+    def __init__(
+        self,
+        url: str,
+        found: Found,
+        begin: int,
+        metadata: Any,
+        whole: memoryview | None,
+        sealed: frozenset[int] = frozenset(),
+    ) -> None:
         self.url = url
         self.found = found
         self.begin = begin
         self.metadata = metadata
         self.whole = whole
+        self.sealed = sealed
         self.padded = needs_pad(metadata.created_by)
         try:
             self.schema = metadata.schema.to_arrow_schema()
@@ -78,6 +89,15 @@ class Footer:
         """Return how many rows a row group has."""
         return int(self.metadata.row_group(row_group).num_rows)
 
+    def chunk(self, row_group: int, leaf: int) -> Any:
+        """Return what there is of a column in a row group; an encrypted one raises `FormatError`, where Arrow would abort."""
+        if leaf in self.sealed:
+            path = self.metadata.schema.column(leaf).path
+            raise FormatError(
+                f"{self.url}: the column {path!r} is encrypted: select() others, or read it with pyarrow.parquet and its keys."
+            )
+        return self.metadata.row_group(row_group).column(leaf)
+
     def first_row(self, row_group: int) -> int:
         """Return how many rows of the file come before a row group."""
         return sum(self.rows(before) for before in range(row_group))
@@ -92,22 +112,20 @@ class Footer:
 
     def folded(self, row_group: int) -> list[str]:
         """Return the columns of texts that take so few bytes in a row group that most of them must be in a dictionary."""
-        group = self.metadata.row_group(row_group)
         found = []
         for name, leaf in self.texts.items():
-            chunk = group.column(leaf)
-            if "." in name:  # Arrow would take it for a field of a struct
+            if "." in name or leaf in self.sealed:  # with a dot, Arrow would take it for a field of a struct
                 continue
+            chunk = self.chunk(row_group, leaf)
             if chunk.has_dictionary_page and chunk.total_uncompressed_size <= FOLDED_BYTES * chunk.num_values:
                 found.append(name)
         return found
 
     def spans(self, row_group: int, leaves: Sequence[int]) -> list[Span]:
         """Return where in the file the given columns of a row group are."""
-        group = self.metadata.row_group(row_group)
         found = []
         for leaf in leaves:
-            chunk = group.column(leaf)
+            chunk = self.chunk(row_group, leaf)
             if chunk.file_path:
                 raise FormatError(f"{self.url} keeps its data in other files ({chunk.file_path!r:.200}): read those.")
             try:
@@ -139,6 +157,7 @@ class MatchedFooter(Footer):
         self.metadata = footer.metadata
         self.padded = footer.padded
         self.whole = footer.whole
+        self.sealed = footer.sealed
         self.schema = self.given = matched.named
         self.texts = _texts_of(matched.named)
         self.fills = fills  # type: ignore[misc]
@@ -186,6 +205,7 @@ def parse_footer(url: str, tail: Tail) -> Footer | int:
     if size < _END_BYTES + len(_MAGIC) or magic != _MAGIC:
         raise FormatError(
             f"{url} is no Parquet file, or is cut off: it has {size} bytes and ends with {magic!r} instead of {_MAGIC!r}."
+            f"{_OTHERS if not url.lower().endswith(_ENDINGS) else ''}"
         )
     length = int.from_bytes(data[-_END_BYTES:-4], "little")
     if length + _END_BYTES + len(_MAGIC) > size:
@@ -194,11 +214,36 @@ def parse_footer(url: str, tail: Tail) -> Footer | int:
         return length + _END_BYTES
     end = data[-(length + _END_BYTES) :]
     try:
-        metadata = without_views(pq.read_metadata(pa.BufferReader(pa.py_buffer(end))), end)
+        stored = pq.read_metadata(pa.BufferReader(pa.py_buffer(end)))
+        # More than the footer itself is a signature, as files with encrypted columns have it.
+        sealed = _sealed(stored) if stored.serialized_size < length else frozenset[int]()
+        metadata = without_views(stored, end)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise FormatError(f"{url} has a footer that cannot be read: {str(error) or type(error).__name__}") from error
     whole = data if tail.begin == 0 and size <= SMALL_BYTES else None
-    return Footer(url, tail.found, size - length - _END_BYTES, metadata, whole)
+    return Footer(url, tail.found, size - length - _END_BYTES, metadata, whole, sealed)
+
+
+def _sealed(metadata: Any) -> frozenset[int]:
+    """Return which columns of Parquet are encrypted, each with a key of its own.
+
+    Asked for what it knows of such a column, Arrow ends the process; asked to read it, it raises an error. There is nothing
+    to be read here, so that is an error for all columns.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not metadata.num_row_groups:
+        return frozenset()
+    reader = pq.ParquetFile(pa.BufferReader(b""), metadata=metadata, pre_buffer=False).reader
+    found = set()
+    for leaf in range(metadata.num_columns):
+        try:
+            reader.read_row_groups([0], column_indices=[leaf], use_threads=False)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            if "ecrypt" in str(error):
+                found.add(leaf)
+    return frozenset(found)
 
 
 class _Cache:

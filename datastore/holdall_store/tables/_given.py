@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from holdall_store.errors import InvalidNameError, UnsupportedTypeError
+from holdall_store.tables._arguments import check_options
 from holdall_store.tables._as_of import AsOf
 
 __all__ = ["Given", "given_source"]
@@ -24,6 +25,8 @@ class Given(NamedTuple):
 def given_source(source: Any, options: Mapping[str, Any] | None, format: str | None, as_of: AsOf) -> Given:  # noqa: A002
     """Return what a caller gave; of tables of `deltalake` and `pyiceberg`, where they are and which state they show."""
     from holdall_store.tables import _delta, _iceberg
+
+    check_options(options)
 
     if _delta.is_delta_table(source):
         _check_format(format, "delta")

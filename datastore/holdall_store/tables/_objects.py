@@ -43,6 +43,10 @@ def _encoded(column: Any) -> Any:
     """Return a column as a dictionary if its values repeat often enough."""
     if column.num_chunks != 1 or not len(column):
         return None
+    import pyarrow as pa
+
+    if pa.types.is_decimal32(column.type) or pa.types.is_decimal64(column.type):  # Arrow cannot tell what repeats there
+        return None
     sample = column.chunk(0).slice(0, SAMPLE_ROWS).dictionary_encode()
     if len(sample.dictionary) * REPEATS_MIN > len(sample):
         return None

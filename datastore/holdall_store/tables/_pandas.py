@@ -7,7 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from holdall_store.errors import ColumnNotFoundError, InvalidNameError, MissingDependencyError, nearest
+from holdall_store.errors import (
+    ColumnNotFoundError,
+    InvalidNameError,
+    MissingDependencyError,
+    UnsupportedTypeError,
+    nearest,
+)
 from holdall_store.tables._decode import concatenated
 from holdall_store.tables._objects import shared_objects
 from holdall_store.tables._pandas_metadata import column_names, for_frame
@@ -37,7 +43,7 @@ def to_pandas(
     if mapper is None:
         table, objects = shared_objects(table, _typed(table.schema))
     table = table.replace_schema_metadata(for_frame(table.schema, index=index is None, whole=whole).metadata)
-    frame = table.to_pandas(split_blocks=True, self_destruct=True, types_mapper=mapper)
+    frame = _frame(table, mapper)
     for name in list(objects):
         frame.isetitem(frame.columns.get_loc(name), objects.pop(name)[frame[name].to_numpy()])
     if names:
@@ -45,6 +51,30 @@ def to_pandas(
     if given is not None and set(texts).issuperset(frame.columns):
         frame.columns = given.take([texts.index(name) for name in frame.columns])
     return frame
+
+
+def _frame(table: Any, mapper: Any) -> Any:
+    """Return a table as a frame; nothing of the table is there any more then, be it after an error."""
+    import pyarrow as pa
+
+    # With a block for each, pyarrow does not find the types of columns of JSON.
+    split = not any(isinstance(field.type, pa.BaseExtensionType) for field in table.schema)
+    fine = [field.name for field in table.schema if _is_fine_time(field.type)]
+    try:
+        return table.to_pandas(split_blocks=split, self_destruct=True, types_mapper=mapper)
+    except pa.ArrowInvalid as error:
+        if not fine:
+            raise
+        raise UnsupportedTypeError(
+            f"The times of day of pandas have microseconds, and {', '.join(map(repr, fine))} has nanoseconds: select() the "
+            f"others, give dtype_backend='pyarrow', or take to_arrow(). ({error})"
+        ) from error
+
+
+def _is_fine_time(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_time64(kind) and kind.unit == "ns")
 
 
 def _joined(tables: Iterator[Any], schema: Any) -> Any:
@@ -77,6 +107,8 @@ def _in_one(column: Any) -> Any:
 def _index_names(index: Index, schema: Any) -> list[str]:
     if index is None or index is False:
         return []
+    if not isinstance(index, str | Iterable):
+        raise InvalidNameError(f"index= is the name of a column, a list of them, or False, not {index!r:.80}.")
     names = [index] if isinstance(index, str) else list(index)
     for name in names:
         if name not in schema.names:
@@ -132,4 +164,18 @@ def to_polars(table: Any) -> Any:
         import polars as pl
     except ImportError as error:
         raise MissingDependencyError("to_polars() needs polars: pip install 'holdall[polars]'.") from error
+    for field in table.schema:
+        _check_polars(field.type, field.name)
     return pl.from_arrow(table)
+
+
+def _check_polars(kind: Any, name: str) -> None:
+    import pyarrow as pa
+
+    zone = kind.tz if pa.types.is_timestamp(kind) else None
+    if pa.types.is_decimal256(kind) or (zone and zone[0] in "+-"):
+        raise UnsupportedTypeError(
+            f"polars has no type for the column {name!r}, which is {kind}: select() the others, or take to_arrow()."
+        )
+    for at in range(kind.num_fields):
+        _check_polars(kind.field(at).type, name)

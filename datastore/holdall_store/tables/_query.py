@@ -251,10 +251,10 @@ def bounds_of(footer: Footer, index: int, path: tuple[str, ...]) -> Bounds:
     for name in reversed(path[:-1]):
         selection = {name: selection}
     leaves = leaves_below(footer.schema, selection)
-    if len(leaves) != 1:
+    if len(leaves) != 1 or leaves[0] in footer.sealed:
         return UNKNOWN
     try:
-        return _bounds(footer.metadata.row_group(index).column(leaves[0]), kind, nested=len(path) > 1)
+        return _bounds(footer.chunk(index, leaves[0]), kind, nested=len(path) > 1)
     except (ValueError, TypeError, NotImplementedError, OverflowError):
         return UNKNOWN  # statistics that cannot be read say nothing
 

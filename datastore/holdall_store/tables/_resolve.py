@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from holdall_store.errors import FormatError, InvalidNameError, TableNotFoundError, UnsupportedTypeError
+from holdall_store.errors import FormatError, InvalidNameError, TableNotFoundError, UnsupportedTypeError, nearest
 from holdall_store.tables._as_of import AsOf, describe
 from holdall_store.tables._footer import Footer, MatchedFooter, load_footers
 from holdall_store.tables._lake_columns import Matcher
@@ -330,7 +330,17 @@ def _find(
         raise TableNotFoundError(f"{address.text} holds no data, only files that are hidden or markers ({names}).")
     if isinstance(source, MappedSource) and os.path.isdir(key):
         raise TableNotFoundError(f"{address.text} is an empty folder.")
-    raise TableNotFoundError(f"There is no file {address.text}, and no folder of that name with files in it.")
+    near = _near(key) if isinstance(source, MappedSource) else ""
+    raise TableNotFoundError(f"There is no file {address.text}, and no folder of that name with files in it.{near}")
+
+
+def _near(key: str) -> str:
+    """Return a hint at what is beside a local file that is not there."""
+    folder, name = os.path.split(key.rstrip("/"))
+    try:
+        return nearest(name, os.listdir(folder or "."))
+    except OSError:
+        return ""
 
 
 def _rows(source: Source, root: str, look: Look, as_of: AsOf, address: Address) -> _Seen:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from holdall_store.errors import InvalidNameError, MissingDependencyError, nearest
+from holdall_store.tables._arguments import check_count
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -72,6 +73,8 @@ def to_dask(whole: Shard, npartitions: int | None, dtype_backend: Any, *, splits
         frames = importlib.import_module("dask.dataframe")
     except ImportError as error:
         raise MissingDependencyError("to_dask() needs Dask: pip install 'holdall[dask]'.") from error
+    if npartitions is not None:
+        check_count(npartitions, 1, "npartitions= is a number")
     parts = max(1, -(-whole.size_bytes // PARTITION_BYTES)) if npartitions is None else npartitions
     read = ReadFrame(dtype_backend)
     meta = read(Shard(whole.table.head(0), whole.options))

@@ -32,6 +32,8 @@ def to_spark(given: HandOff, session: Any) -> Any:
         types = importlib.import_module("pyspark.sql.types")
     except ImportError as error:
         raise MissingDependencyError("to_spark() needs Spark: pip install 'holdall[spark]', and Java.") from error
+    if not hasattr(session, "createDataFrame"):
+        raise UnsupportedTypeError(f"to_spark() takes a session of Spark, not {session!r:.80}.")
     query = given.query
     refuse_same_names(query.table, "Spark", given.name)
     if not given.is_whole:

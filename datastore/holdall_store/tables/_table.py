@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self
 
 from holdall_store.errors import InvalidNameError, UnsupportedTypeError, nearest
-from holdall_store.tables._arguments import check_condition, check_count, check_names
+from holdall_store.tables._arguments import check_condition, check_count, check_names, names_given
 from holdall_store.tables._arrow_filter import filter_of
 from holdall_store.tables._as_of import check_as_of
 from holdall_store.tables._bound import bind
@@ -250,7 +250,7 @@ class Table:
         self,
         *,
         dtype_backend: Literal["pyarrow", "numpy_nullable"] | None = None,
-        categories: Iterable[str] | None = None,
+        categories: Iterable[str] | str | None = None,
         index: str | Iterable[str] | Literal[False] | None = None,
         ordered: bool = True,
     ) -> pd.DataFrame:
@@ -262,7 +262,7 @@ class Table:
         """
         from holdall_store.tables._pandas import to_pandas
 
-        chosen = tuple(categories or ())
+        chosen = names_given(categories, "categories")
         query = self._query(dictionaries=chosen)
         whole = self._condition is None and self._limit is None and self._pieces is None
         with self._watched(self._scan(query, ordered=ordered)) as scan:
