@@ -611,3 +611,48 @@ def test_one_column_is_no_table(tmp_path: Path, series: Any) -> None:
     """A series has no named columns: the error tells how it gets one."""
     with pytest.raises(UnsupportedTypeError, match="to_frame"):
         Table.write(tmp_path / "t", series)
+
+
+def test_a_partition_is_not_written_past_its_table(tmp_path: Path) -> None:
+    """Rows in the folder of a partition would be nobody's: they go to the table."""
+    Table.write(tmp_path / "t", ROWS, partition_by=["day", "s"])
+    with pytest.raises(InvalidNameError, match="with the columns day, s"):
+        Table.write(tmp_path / "t" / "day=a" / "s=p", pa.table({"x": [9]}))
+    assert Table(tmp_path / "t").num_rows == 4
+    Table.write(tmp_path / "of=none", ROWS)
+    assert Table(tmp_path / "of=none").num_rows == 4
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (pa.array([0.0, 1.0, float("nan")]), pa.array([-0.0, float("nan")])),
+        (pa.array([-0.0, 1.0], pa.float32()), pa.array([0.0], pa.float32())),
+    ],
+)
+def test_equal_numbers_are_one_partition(tmp_path: Path, old: pa.Array, new: pa.Array) -> None:
+    """Zero has two folders, with a sign and without, and is one partition to be overwritten."""
+    Table.write(tmp_path, pa.table({"p": old, "x": [1] * len(old)}), partition_by="p")
+    Table.write(tmp_path, pa.table({"p": new, "x": [2] * len(new)}), mode="overwrite_partitions")
+    assert sorted(Table(tmp_path).to_arrow()["x"].to_pylist()) == [1] + [2] * len(new)
+
+
+def test_words_that_are_nearly_right(tmp_path: Path) -> None:
+    """A pair in place of a list of pairs, numbers of NumPy, and ages of the future are understood, or told apart."""
+    Table.write(tmp_path, ROWS)
+    with pytest.raises(ColumnNotFoundError, match=r"sort_by=\[\('x', 'descending'\)\]"):
+        Table.write(tmp_path, ROWS, sort_by=("x", "descending"))
+    assert Table(tmp_path, as_of=np.int64(0)).num_rows == 4  # type: ignore[arg-type]
+    with pytest.raises(InvalidNameError, match="a time to come"):
+        Table.vacuum(tmp_path, older_than=dt.timedelta(-1))
+
+
+def test_a_file_that_is_no_data_is_in_the_way(tmp_path: Path) -> None:
+    """The error for a text in the folder tells what it may be called, and with that name it is in nobody's way."""
+    write(tmp_path / "a.parquet", ROWS)
+    (tmp_path / "README.md").write_text("About this table.")
+    with pytest.raises(FormatError, match=r"README\.md is no Parquet file.* begins with _ or a dot"):
+        Table.write(tmp_path, ROWS)
+    (tmp_path / "README.md").rename(tmp_path / "_README.md")
+    Table.write(tmp_path, ROWS)
+    assert Table(tmp_path).num_rows == 8

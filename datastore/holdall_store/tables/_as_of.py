@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import operator
 from typing import Any
 
 from holdall_store.errors import InvalidNameError
@@ -17,6 +18,8 @@ def check_as_of(as_of: Any) -> AsOf:
 
     Times without a zone are UTC's.
     """
+    if hasattr(as_of, "__index__") and not isinstance(as_of, int):  # as those of NumPy
+        as_of = operator.index(as_of)
     if as_of is None or (isinstance(as_of, int) and not isinstance(as_of, bool) and as_of >= 0):
         return as_of
     if isinstance(as_of, str):

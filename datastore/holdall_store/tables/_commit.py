@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import decimal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -230,9 +231,23 @@ def _in_same_partitions(
     """Return those of `entries` that lie in a partition that has new files, however their folders spell it."""
     paths = [*entries, *added]
     folders = parse_folders(paths, paths, "hive" if names else (), schema)
-    values = dict(zip(paths, folders.values, strict=True))
+    kinds = [schema.field(name).type for name in folders.names]
+    rows = [tuple(map(_equal, row, kinds)) for row in folders.values]
+    values = dict(zip(paths, rows, strict=True))
     touched = {values[path] for path in added}
     return {path: entry for path, entry in entries.items() if values[path] in touched}
+
+
+def _equal(value: Any, kind: Any) -> Any:
+    """Return what is equal for equal values of a partition column: 0.0 and -0.0 have two folders, and are one number."""
+    import pyarrow as pa
+
+    if isinstance(value, str) and pa.types.is_floating(kind):
+        number = float(value)
+        return number if number == number else "nan"
+    if isinstance(value, str) and pa.types.is_decimal(kind):
+        return decimal.Decimal(value)
+    return value
 
 
 def _still(entry: FileEntry, found: Found | None) -> bool:

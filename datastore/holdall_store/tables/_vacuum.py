@@ -24,7 +24,11 @@ def vacuum(
 ) -> int:
     """Delete the files that were rows of no version since `older_than`, and return how many they were."""
     age = dt.timedelta(days=KEEP_DAYS) if older_than is None else older_than
-    if not isinstance(age, dt.timedelta) or age < dt.timedelta(0):
+    if isinstance(age, dt.timedelta) and age < dt.timedelta(0):
+        raise InvalidNameError(
+            f"older_than={older_than!r:.80} is a time to come: give an age, datetime.timedelta(days=7), say."
+        )
+    if not isinstance(age, dt.timedelta):
         raise InvalidNameError(f"older_than={older_than!r:.80} is no timedelta: give datetime.timedelta(days=7), say.")
     target = open_target(address, storage_options)
     since = (now or dt.datetime.now(dt.UTC)) - age

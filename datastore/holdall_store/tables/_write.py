@@ -19,7 +19,8 @@ from holdall_store.tables._files import Layout, MadeFile, make_empty, make_files
 from holdall_store.tables._fit import check_storable, fit_schema, fit_table, narrowed
 from holdall_store.tables._folders import check_partition_by
 from holdall_store.tables._frames import Rows, rows_of, slices
-from holdall_store.tables._log import FileEntry, data_name, unpack_schema
+from holdall_store.tables._history import History
+from holdall_store.tables._log import LOG_PREFIX, FileEntry, data_name, unpack_schema
 from holdall_store.tables._pandas_metadata import of_no_order
 from holdall_store.tables._resolve import Address, check_sources
 from holdall_store.tables._snapshot import Snapshot
@@ -120,6 +121,7 @@ def write_table(
     target = open_target(address, storage_options)
     if address.place and address.key.endswith((".parquet", ".parq", ".pq")) and exists_as_file(target, address.key):
         raise InvalidNameError(f"{address.text} is a file, and a table is a folder: choose another name.")
+    _refuse_partition(target, address)
     scene = look(target, address.text)
     check_mode(scene, options.mode)
     plan = _plan(scene, rows, options, partial(Snapshot, (address,), storage_options, None))
@@ -151,6 +153,23 @@ def write_table(
         sum(entry.bytes for entry in stored),
         len(made.replaced),
     )
+
+
+def _refuse_partition(target: Target, address: Address) -> None:
+    """Raise where the folder is one of a table's partitions: its log would not name the files, and nobody see the rows."""
+    folders = target.root.rstrip("/").split("/")
+    names = []
+    while folders and "=" in folders[-1]:
+        names.append(folders.pop().partition("=")[0])
+    if not names:
+        return
+    root = "/".join([*folders, ""])
+    if History(target.source, root, list(target.source.list(root + LOG_PREFIX))).slots:
+        raise InvalidNameError(
+            f"{address.text} is a partition of the table {target.source.url(root)}, which would not see the rows: write "
+            f"them to that table, with the columns {', '.join(reversed(names))}. mode='overwrite_partitions' replaces those "
+            "of their partitions."
+        )
 
 
 def check_address(url: Any) -> Address:
@@ -198,7 +217,10 @@ def _plan(scene: Scene, rows: Rows, options: Options, opened: Callable[[Any], Sn
         raise InvalidNameError("mode='overwrite_partitions' is for tables with partitions: give partition_by=…")
     for name, _ in options.sort_by:
         if name not in schema.names:
-            raise ColumnNotFoundError(f"There is no column {name!r:.200} to sort by.{nearest(name, schema.names)}")
+            hint = nearest(name, schema.names)
+            if name in ("ascending", "descending"):
+                hint = f" A list of pairs is meant, perhaps: sort_by=[({options.sort_by[0][0]!r:.200}, {name!r})]."
+            raise ColumnNotFoundError(f"There is no column {name!r:.200} to sort by.{hint}")
     if names or options.sort_by:
         schema = of_no_order(schema)
     layout = replace(options.layout, partition_by=names, sort_by=options.sort_by, is_sorted=rows.whole is not None)
