@@ -34,7 +34,9 @@ _MAGIC: Final = b"PAR1"
 _MAGIC_ENCRYPTED: Final = b"PARE"
 _END_BYTES: Final = 8
 _ENDINGS: Final = (".parquet", ".parq", ".pq")
-_OTHERS: Final = " Where it lies beside data, name these with a glob, as in folder/*.parquet."
+_OTHERS: Final = (
+    " Where it lies beside data, name these with a glob, as in folder/*.parquet, or give it a name that begins with _."
+)
 
 
 FOLDED_BYTES: Final = 2
@@ -204,13 +206,8 @@ def parse_footer(url: str, tail: Tail) -> Footer | int:
         raise FormatError(f"{url} is encrypted, footer and all: read it with pyarrow.parquet and its decryption keys.")
     if size < _END_BYTES + len(_MAGIC) or magic != _MAGIC:
         raise FormatError(
-<<<<<<< HEAD
             f"{url} is no Parquet file, or is cut off: it has {size} bytes and ends with {magic!r} instead of {_MAGIC!r}."
             f"{_OTHERS if not url.lower().endswith(_ENDINGS) else ''}"
-=======
-            f"{url} is no Parquet file, or is cut off: it has {size} bytes and ends with {magic!r} instead of {_MAGIC!r}. A "
-            "file that is no data goes out of the folder, or gets a name that begins with _ or a dot."
->>>>>>> 832cabc (Writes into a partition's folder are refused; 0.0 and -0.0 are one partition; errors of writing tell the way out)
         )
     length = int.from_bytes(data[-_END_BYTES:-4], "little")
     if length + _END_BYTES + len(_MAGIC) > size:
