@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pyarrow.parquet.encryption as pe
 import pytest
 
-from holdall_store.errors import FormatError, InvalidNameError, TableNotFoundError, UnsupportedTypeError
+from holdall_store.errors import FormatError, IntegrityError, InvalidNameError, TableNotFoundError, UnsupportedTypeError
 from holdall_store.tables import Table, col
 
 WRONG_OPTIONS: Any = "x"
@@ -172,3 +172,13 @@ def test_a_file_that_is_almost_there(small: Table, tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="with a glob"):
         Table(tmp_path).to_arrow()
     assert Table(f"{tmp_path}/*.parquet").num_rows == 2
+
+
+def test_a_file_of_another_size_than_its_log_says(tmp_path: Path) -> None:
+    """A file that another program replaced is not taken for the one that was written."""
+    Table.write(tmp_path / "t", pa.table({"x": [1, 2]}))
+    (written,) = Table(tmp_path / "t").files()
+    assert Table(tmp_path / "t").num_rows == 2
+    pq.write_table(pa.table({"x": list(range(500))}), written.url)
+    with pytest.raises(IntegrityError, match="another program replaced it"):
+        Table(tmp_path / "t").to_arrow()

@@ -232,3 +232,13 @@ def test_there_is_no_spark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
     with pytest.raises(ImportError, match=r"pip install 'holdall\[spark\]'"):
         Table(tmp_path).to_spark(None)
+
+
+def test_nan_is_found_where_statistics_know_of_none(session: Any, tmp_path: Path) -> None:
+    """A file in which all but NaN is the same number is looked through."""
+    write(tmp_path / "a.parquet", pa.table({"f": [0.0, float("nan"), None]}))
+    write(tmp_path / "b.parquet", pa.table({"f": [0.0, float("nan")]}))
+    f = col("f")
+    for condition, rows in ((f != 0.0, 2), (~(f <= 0.0), 2), (~f.isin([0.0]), 2), (f >= 0.0, 2)):
+        table = Table(tmp_path).where(condition)
+        assert table.to_spark(session).count() == table.num_rows == rows, condition

@@ -69,6 +69,12 @@ def live_files(source: Source, root: str, look: Look, as_of: AsOf) -> tuple[Stat
                 raise _lacking(missing, history)
             look = look_around(source, root)
             continue
+        for path, entry in state.files.items():
+            if path in there and there[path].size != entry.bytes:
+                raise IntegrityError(
+                    f"{root}{path} has {there[path].size} bytes, and the log of {history.name} knows it with {entry.bytes}: "
+                    "another program replaced it. Restore it, or overwrite the table; a list of files is read as they are."
+                )
         found = [there.get(path) or Found(root + path, entry.bytes) for path, entry in state.files.items()]
         found += _foreign(state, there, as_of)
         return state, sorted(found, key=lambda each: each.key)
