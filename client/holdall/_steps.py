@@ -282,7 +282,8 @@ class ActiveStep(ActiveUnit):
     def _is_worth_recording(self, error: BaseException | None) -> bool:
         # Of a step that was joined, each of many processes has its part: what these did is told by their tasks.
         told = self._has_tasks and (error is None or error is self._failure)
-        return not (self._run.joined and told) or self._writer.recorded or bool(self._writer.view_pending())
+        holds = self._writer.view_pending() or self._writer.view_summary()
+        return not (self._run.joined and told) or self._writer.recorded or bool(holds)
 
 
 def origin_of(view: RunView, who: str) -> OriginInfo:

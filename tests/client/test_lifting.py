@@ -118,3 +118,20 @@ def test_metrics_of_tasks_are_followed_to_where_they_were_logged() -> None:
     assert [point.value for point in promoted.metric("auc")] == [0.5, 0.9]
     assert newest().metrics == {"auc": 0.9}
     assert [point.value for point in newest().metric("auc")] == [0.5, 0.9]
+
+
+LOGS = """
+import holdall
+with holdall.join().step("fit") as step:
+    with step.task("t") as task:
+        task.save(x=1)
+    step.log(auc=0.5)
+"""
+
+
+def test_metrics_of_a_step_that_was_joined_are_kept() -> None:
+    """What another process logs to a step itself is recorded, also where it saves nothing there but in tasks."""
+    with holdall.run("churn") as run:
+        subprocess.run([sys.executable, "-c", LOGS], env={**os.environ, **run.environment()}, check=True)
+
+    assert newest().metrics == {"auc": 0.5}
