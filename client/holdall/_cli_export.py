@@ -33,6 +33,8 @@ _TABLES: Final = {
     ("pyarrow", "Table"): "arrow",
     ("pyarrow", "RecordBatch"): "batch",
     ("polars", "DataFrame"): "polars",
+    ("holdall", "Table"): "table",
+    ("holdall_store", "Table"): "table",
 }
 
 _Writer = Callable[[IO[bytes]], None]
@@ -168,7 +170,9 @@ def _write_table(value: Any, kind: str, suffix: str, file: IO[bytes], reference:
         elif kind == "polars":
             {".parquet": value.write_parquet, ".csv": value.write_csv, ".feather": value.write_ipc}[suffix](file)
         else:
-            _write_arrow(value if kind == "arrow" else pa.Table.from_batches([value]), suffix, file)
+            if kind == "table":  # a reference, of which the rows are wanted
+                value = value.to_arrow()
+            _write_arrow(pa.Table.from_batches([value]) if kind == "batch" else value, suffix, file)
     except (ValueError, TypeError, NotImplementedError, pa.ArrowException) as error:
         reason = "; ".join(str(part) for part in error.args) or type(error).__name__
         others = ".csv or .pkl" if suffix != ".csv" else ".parquet or .pkl"

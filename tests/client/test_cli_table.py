@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from tests.tables._lake import parquet, write
 
@@ -172,3 +173,11 @@ def test_what_is_wrong(arguments: list[str], code: int, told: str, capsys: pytes
     assert found.out == ""
     assert told in found.err
     assert found.err.count("\n") == 1
+
+
+def test_a_saved_table_is_written_with_its_rows(folder: Path) -> None:
+    """`holdall get` reads the rows that a saved table refers to, those that were selected alone."""
+    with holdall.run("flow") as run:
+        run.save(chosen=holdall.Table("events").where(day=2))
+    assert main(["get", "flow/chosen", "-o", "x.parquet"]) == 0
+    assert pq.read_table(folder / "x.parquet").num_rows == holdall.Table("events").where(day=2).num_rows > 0
