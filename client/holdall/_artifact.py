@@ -28,7 +28,7 @@ __all__ = ["Artifact", "TaskPlace"]
 TaskPlace = tuple[str, str, int | None]
 """Step, task and attempt: of what no task saved there are none, and what is not recorded yet has no attempt."""
 
-_TABLE_TYPE: Final = "holdall_store.tables.Table"
+_TABLE_TYPES: Final = ("holdall.Table", "holdall_store.tables.Table")
 
 
 class Artifact:
@@ -148,11 +148,16 @@ class Artifact:
             return self.path()
         allowed = self._client.trust if trust is None else trust
         try:
-            return self._client.repository.load(
+            loaded = self._client.repository.load(
                 self._stored, columns=columns, trust=allowed, verify=verify, log=self._log()
             )
         except HoldallError as error:
             raise self._named(error) from error.__cause__
+        if self.type not in _TABLE_TYPES:
+            return loaded
+        from holdall._tables import watched
+
+        return watched(loaded)
 
     def table(self) -> Table:
         """Return a saved frame of pandas or polars, or a saved table of Arrow, as a `Table`: lazy, with its verbs.
@@ -161,7 +166,7 @@ class Artifact:
         pandas and polars, columns are loaded to learn their types. A saved `Table` is given as it is. Raises
         `UnsupportedTypeError` for anything else.
         """
-        if self.type == _TABLE_TYPE:
+        if self.type in _TABLE_TYPES:
             found: Table = self.load()
             return found
         from holdall._artifact_table import ArtifactFrame

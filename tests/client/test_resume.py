@@ -179,7 +179,7 @@ def test_what_cannot_be_resumed(tmp_path: Path) -> None:
     assert newest().id == run.id
 
 
-def test_how_to_debug() -> None:
+def test_how_to_debug(monkeypatch: pytest.MonkeyPatch) -> None:
     """`debug` tells what failed, what was saved, and how to do it again; what differs here is named."""
     subprocess.run(["git", "init", "-q"], check=True)
     Path("a").write_text("a")
@@ -198,6 +198,9 @@ with holdall.run("churn", params={"lr": 0.1}) as run:
     commit = subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
     run = newest()
 
+    # What earlier tests imported may have put more packages on this process's path.
+    packages = dict(run.info["packages"])
+    monkeypatch.setattr("holdall._debug.installed_packages", lambda: packages)
     text = str(run.debug())
     for told in (
         f"run {run.pathspec}",

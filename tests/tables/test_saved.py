@@ -62,6 +62,16 @@ def test_a_table_is_saved_as_a_reference(tmp_path: Path) -> None:
     assert artifact.size < 3000 < (tmp_path / "lake/day=2/b.parquet").stat().st_size
 
 
+def test_a_table_with_views_is_saved_as_one(tmp_path: Path) -> None:
+    """`holdall.Table`, which has views for notebooks, is saved as what it is, and comes back so; nothing is pickled."""
+    table = holdall.Table(write(tmp_path / "a.parquet", OLD)).select("k")
+    artifact = holdall.save(table, "train/t")
+
+    assert (artifact.type, artifact.runs_code) == ("holdall.Table", False)
+    assert type(holdall.load("train/t")) is type(artifact.table()) is holdall.Table
+    assert holdall.load("train/t").to_arrow().equals(table.to_arrow())
+
+
 def test_files_that_changed_since_raise(tmp_path: Path) -> None:
     """A loaded table gives the rows that were there when it was saved, or an error that names the file."""
     path = write(tmp_path / "a.parquet", OLD)

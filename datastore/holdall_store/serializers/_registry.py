@@ -34,9 +34,10 @@ LIBRARIES: Mapping[str, str] = {
         "scipy": "_scipy",
         "torch": "_torch",
     }.items()
-} | {"holdall_store": "holdall_store.tables._saved"}
-"""Top package of a type → our module with its `SERIALIZERS`. Those of the engine's own types are above this layer, as
-those of other libraries are beside it: known by name, and imported for what is their own."""
+} | dict.fromkeys(("holdall_store", "holdall"), "holdall_store.tables._saved")
+"""Top package of a type → our module with its `SERIALIZERS`. Those of our own types, and of the classes that the face
+derives from them, are above this layer, as those of other libraries are beside it: known by name, and imported for what
+is their own."""
 
 
 def find_for(kind: type) -> tuple[Serializer, ...]:

@@ -51,7 +51,7 @@ class _TableSerializer(Serializer):
     tag = "holdall_store.Table"
 
     def handles(self, obj: object) -> bool:
-        return type(obj) is Table
+        return isinstance(obj, Table)
 
     def encode(self, obj: Any, encoder: Encoder) -> dict[str, Node]:
         parts = parts_of(obj)
