@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["MissingAttributeError", "Recorded", "RunData"]
 
 
-class Recorded:
+class Recorded(ABC):
     """A run or a task, as it was when it was looked up; artifacts are loaded when they are asked for."""
 
     _client: Client
@@ -169,8 +170,9 @@ class Recorded:
         called = self._called_lower()
         return called[0].upper() + called[1:]
 
+    @abstractmethod
     def _called_lower(self) -> str:
-        raise NotImplementedError
+        """Return what messages call it."""
 
     def _identity(self) -> tuple[object, ...]:
         return self._client.url, *self._view.place

@@ -6,6 +6,7 @@ import contextvars
 import os
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -48,7 +49,7 @@ def refuse_in_artifact(called: str) -> None:
         )
 
 
-class Saver:
+class Saver(ABC):
     """A run, a step or a task that is being recorded. Its methods may be called from several threads."""
 
     _client: Client
@@ -187,9 +188,9 @@ class Saver:
 
         return load_in(self, reference, **options)
 
+    @abstractmethod
     def end(self, error: BaseException | None = None) -> None:
         """End it: as succeeded, or as failed by `error`. The ``with`` block does it; ending twice does nothing."""
-        raise NotImplementedError
 
     def flush(self) -> None:
         """Make durable all that was saved or logged so far."""
@@ -208,14 +209,14 @@ class Saver:
         return normal_form(name.name if isinstance(name, Artifact) else name) in self._held()
 
     @property
+    @abstractmethod
     def _called(self) -> str:
         """What messages call it."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def _active_run(self) -> ActiveRun:
         """The run that it belongs to, or is."""
-        raise NotImplementedError
 
     @property
     def _task(self) -> TaskPlace | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -27,14 +28,14 @@ __all__ = ["Step", "Steps", "Task", "Tasks"]
 _T = TypeVar("_T", "Step", "Task")
 
 
-class _Named(Generic[_T]):
+class _Named(ABC, Generic[_T]):
     """Steps or tasks, in order: they are iterated, counted, and found by name; to call it gives them one by one."""
 
     def __call__(self) -> Iterator[_T]:
         return iter(self)
 
-    def __iter__(self) -> Iterator[_T]:
-        raise NotImplementedError
+    @abstractmethod
+    def __iter__(self) -> Iterator[_T]: ...
 
     def __len__(self) -> int:
         return len(self.keys())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+from abc import abstractmethod
 from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -116,8 +117,9 @@ class ActiveUnit(Saver):
         return True
 
     @property
+    @abstractmethod
     def _maker(self) -> str:
-        raise NotImplementedError
+        """How another attempt is begun, for messages."""
 
     @property
     def _active_run(self) -> ActiveRun:
